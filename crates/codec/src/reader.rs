@@ -1,0 +1,242 @@
+//! Reads items, one after another, out of bytes that may be anything.
+
+use crate::corrupt::{Corrupt, Reason};
+use crate::tag;
+use crate::text::{Text, Width};
+use crate::writer::Position;
+
+/// One item of a message.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Item<'a> {
+    /// Where it starts: what a reference to it says.
+    pub position: Position,
+    /// Whether a later reference points at it.
+    pub shared: bool,
+    /// What it is.
+    pub token: Token<'a>,
+}
+
+/// What an item is. The number in a container is the count of its children (of pairs, for a dict) that follow.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Token<'a> {
+    /// `None`.
+    None,
+    /// `True` or `False`.
+    Bool(bool),
+    /// `...`.
+    Ellipsis,
+    /// `NotImplemented`.
+    NotImplemented,
+    /// An int that fits a machine word.
+    Int(i64),
+    /// An int in little-endian two's complement.
+    BigInt(&'a [u8]),
+    /// A float.
+    Float(f64),
+    /// A complex number: real and imaginary part.
+    Complex(f64, f64),
+    /// A text.
+    Text(Text<'a>),
+    /// A `bytes`.
+    Bytes(&'a [u8]),
+    /// A `bytearray`.
+    ByteArray(&'a [u8]),
+    /// A list.
+    List(usize),
+    /// A tuple.
+    Tuple(usize),
+    /// A dict.
+    Dict(usize),
+    /// A set.
+    Set(usize),
+    /// A frozenset.
+    FrozenSet(usize),
+    /// A range: start, stop and step follow, all ints.
+    Range,
+    /// A slice: start, stop and step follow.
+    Slice,
+    /// A channel end, by its index among the ends of the message.
+    End(usize),
+    /// The shared item at that position once more.
+    Reference(Position),
+}
+
+/// Reads the items of one message.
+///
+/// It knows nothing of nesting: its caller counts the children of containers, and bounds their depth.
+#[derive(Debug, Clone)]
+pub struct Reader<'a> {
+    bytes: &'a [u8],
+    next: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader at the first item of `bytes`.
+    #[inline]
+    #[must_use]
+    pub const fn new(bytes: &'a [u8]) -> Reader<'a> {
+        Reader { bytes, next: 0 }
+    }
+
+    /// The next item.
+    ///
+    /// # Errors
+    ///
+    /// Where no item can be read; the reader is then of no further use.
+    #[inline(always)]
+    pub fn next_item(&mut self) -> Result<Item<'a>, Corrupt> {
+        let start = self.next;
+        match self.item_at(start) {
+            Ok(item) => Ok(item),
+            Err(reason) => Err(Corrupt {
+                position: start,
+                reason,
+            }),
+        }
+    }
+
+    /// Checks that all items were read.
+    ///
+    /// # Errors
+    ///
+    /// Where bytes are left.
+    #[inline]
+    pub fn finish(self) -> Result<(), Corrupt> {
+        if self.next == self.bytes.len() {
+            Ok(())
+        } else {
+            Err(Corrupt {
+                position: self.next,
+                reason: Reason::TrailingBytes,
+            })
+        }
+    }
+
+    #[inline(always)]
+    fn item_at(&mut self, start: usize) -> Result<Item<'a>, Reason> {
+        let &head = self.bytes.get(start).ok_or(Reason::Truncated)?;
+        self.next = start + 1;
+        let shared = head & tag::SHARED != 0;
+        let token = match head & !tag::SHARED {
+            tag::NONE => Token::None,
+            tag::FALSE => Token::Bool(false),
+            tag::TRUE => Token::Bool(true),
+            tag::ELLIPSIS => Token::Ellipsis,
+            tag::NOT_IMPLEMENTED => Token::NotImplemented,
+            tag::INT_1 => Token::Int(i8::from_le_bytes(self.array()?).into()),
+            tag::INT_2 => Token::Int(i16::from_le_bytes(self.array()?).into()),
+            tag::INT_4 => Token::Int(i32::from_le_bytes(self.array()?).into()),
+            tag::INT_8 => Token::Int(i64::from_le_bytes(self.array()?)),
+            tag::INT_BIG => Token::BigInt(self.counted_bytes()?),
+            tag::FLOAT => Token::Float(f64::from_le_bytes(self.array()?)),
+            tag::COMPLEX => {
+                let real = f64::from_le_bytes(self.array()?);
+                Token::Complex(real, f64::from_le_bytes(self.array()?))
+            }
+            tag::TEXT_ASCII => self.text(Width::Ascii)?,
+            tag::TEXT_LATIN1 => self.text(Width::Latin1)?,
+            tag::TEXT_TWO => self.text(Width::Two)?,
+            tag::TEXT_FOUR => self.text(Width::Four)?,
+            tag::BYTES => Token::Bytes(self.counted_bytes()?),
+            tag::BYTEARRAY => Token::ByteArray(self.counted_bytes()?),
+            tag::LIST => Token::List(self.children(1)?),
+            tag::TUPLE => Token::Tuple(self.children(1)?),
+            tag::DICT => Token::Dict(self.children(2)?),
+            tag::SET => Token::Set(self.children(1)?),
+            tag::FROZENSET => Token::FrozenSet(self.children(1)?),
+            tag::RANGE => Token::Range,
+            tag::SLICE => Token::Slice,
+            tag::END => Token::End(self.count()?),
+            tag::REFERENCE if !shared => Token::Reference(self.target(start)?),
+            _ => return Err(Reason::UnknownTag(head)),
+        };
+        Ok(Item {
+            position: Position(start),
+            shared,
+            token,
+        })
+    }
+
+    #[inline]
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Reason> {
+        let rest = self.bytes.get(self.next..).unwrap_or_default();
+        let (&array, _) = rest.split_first_chunk().ok_or(Reason::Truncated)?;
+        self.next += N;
+        Ok(array)
+    }
+
+    #[inline]
+    fn take(&mut self, len: usize) -> Result<&'a [u8], Reason> {
+        let rest = self.bytes.get(self.next..).unwrap_or_default();
+        let (data, _) = rest.split_at_checked(len).ok_or(Reason::CountBeyondEnd)?;
+        self.next += len;
+        Ok(data)
+    }
+
+    #[inline]
+    fn count(&mut self) -> Result<usize, Reason> {
+        match self.bytes.get(self.next) {
+            Some(&byte) if byte < 0x80 => {
+                self.next += 1;
+                Ok(byte.into())
+            }
+            _ => self.long_count(),
+        }
+    }
+
+    #[cold]
+    fn long_count(&mut self) -> Result<usize, Reason> {
+        let mut count = 0;
+        for shift in (0..usize::BITS).step_by(7) {
+            let [byte] = self.array()?;
+            let bits = usize::from(byte & 0x7F);
+            let shifted = bits << shift;
+            if shifted >> shift != bits {
+                return Err(Reason::CountTooLong);
+            }
+            count |= shifted;
+            if byte < 0x80 {
+                return Ok(count);
+            }
+        }
+        Err(Reason::CountTooLong)
+    }
+
+    /// A count of children that take at least `least` bytes each.
+    #[inline]
+    fn children(&mut self, least: usize) -> Result<usize, Reason> {
+        let count = self.count()?;
+        if count > (self.bytes.len() - self.next) / least {
+            return Err(Reason::CountBeyondEnd);
+        }
+        Ok(count)
+    }
+
+    #[inline]
+    fn counted_bytes(&mut self) -> Result<&'a [u8], Reason> {
+        let len = self.count()?;
+        self.take(len)
+    }
+
+    #[inline]
+    fn text(&mut self, width: Width) -> Result<Token<'a>, Reason> {
+        let len = self.count()?;
+        let size_bytes = len
+            .checked_mul(width.bytes_per_character())
+            .ok_or(Reason::CountBeyondEnd)?;
+        let data = self.take(size_bytes)?;
+        Text::new(width, data)
+            .map(Token::Text)
+            .ok_or(Reason::TextNotCanonical)
+    }
+
+    #[inline]
+    fn target(&mut self, start: usize) -> Result<Position, Reason> {
+        let target = self.count()?;
+        if target < start && self.bytes[target] & tag::SHARED != 0 {
+            Ok(Position(target))
+        } else {
+            Err(Reason::BadReference)
+        }
+    }
+}
