@@ -10,14 +10,21 @@
 //! may run Python code. Nothing here keeps a Python object in a static, and nothing uses the GILState calls: both know the main
 //! interpreter only.
 
+mod arguments;
 mod attached;
+pub mod class;
+pub mod method;
+pub mod module;
 mod object;
 mod raised;
+pub mod slots;
+mod trampoline;
 mod value;
 
 /// The raw C API, for the few calls that have no wrapper here.
 pub use pyo3_ffi as ffi;
 
+pub use arguments::{Arguments, Signature};
 pub use attached::{Attached, FREE_THREADED};
 pub use object::{Borrowed, Owned, Stored};
 pub use raised::{Raised, Result};

@@ -23,10 +23,8 @@ impl Raised {
     #[inline]
     pub unsafe fn assume(_py: Attached<'_>) -> Raised {
         // SAFETY: the token proves that the thread is attached.
-        debug_assert!(
-            unsafe { !ffi::PyErr_Occurred().is_null() },
-            "no exception is set"
-        );
+        let pending = unsafe { ffi::PyErr_Occurred() };
+        debug_assert!(!pending.is_null(), "no exception is set");
         Raised(PhantomData)
     }
 
