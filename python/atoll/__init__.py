@@ -1,0 +1,85 @@
+"""Many Pythons, one process: interpreters that run in parallel, and fast channels between them.
+
+    map, run, spawn          run functions in other interpreters      mapping.py, tasks.py
+    Task, TaskGroup          their handles, alone and in groups       tasks.py, groups.py
+    running                  the task that this code runs in          tasks.py
+    Channel                  typed FIFO between tasks on any hosts    channels.py
+    Sender, Receiver         its two ends, themselves messages        channels.py
+    select, after            wait for several channels at once        channels.py
+    Interpreter, list_hosts  a host of one's own, all the hosts       interpreters.py
+    capabilities             what this machine can do, and why not    interpreters.py
+    AtollError and below     every error                              _errors.py
+    python -m atoll          the command line                         cli/
+
+What only some programs use is imported when it is first asked for, so that `import atoll` stays cheap.
+"""
+
+from ._errors import (
+    AtollError,
+    Cancellation,
+    ChannelClosed,
+    ChannelEmpty,
+    ChannelFull,
+    ChannelPoisoned,
+    CloneError,
+    HostDied,
+    HostUnavailable,
+    RemoteTraceback,
+    TaskCancelled,
+)
+from .channels import (
+    AfterCase,
+    Channel,
+    ChannelStats,
+    Receiver,
+    SendCase,
+    Sender,
+    after,
+    select,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .groups import TaskGroup
+    from .interpreters import Interpreter, capabilities, list_hosts
+    from .mapping import map  # noqa: A004 - the builtin's namesake on purpose: ordered, lazy, parallel
+    from .tasks import Task, run, running, spawn
+
+__all__ = [
+    # functions in other interpreters
+    "map", "run", "spawn", "Task", "TaskGroup", "running",
+    # channels
+    "Channel", "Sender", "Receiver", "ChannelStats", "select", "SendCase", "after", "AfterCase",
+    # hosts
+    "Interpreter", "list_hosts", "capabilities",
+    # errors
+    "AtollError", "Cancellation", "ChannelClosed", "ChannelEmpty", "ChannelFull", "ChannelPoisoned", "CloneError",
+    "HostDied", "HostUnavailable", "RemoteTraceback", "TaskCancelled",
+]  # fmt: skip
+
+_HOMES = {
+    "Interpreter": "interpreters",
+    "Task": "tasks",
+    "TaskGroup": "groups",
+    "capabilities": "interpreters",
+    "list_hosts": "interpreters",
+    "map": "mapping",
+    "run": "tasks",
+    "running": "tasks",
+    "spawn": "tasks",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'atoll' has no attribute {name!r}")
+    from importlib import import_module
+
+    value: object = getattr(import_module(f"atoll.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
