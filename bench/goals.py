@@ -1,0 +1,76 @@
+"""What Atoll promises, and whether one run of the bench kept it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+type Scenarios = Mapping[str, Any]
+"""The "scenarios" of a written result."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A promise: a figure of Atoll's own, or its ratio to a rival measured in the same run."""
+
+    scenario: str
+    asked: float
+    rival: str = ""
+
+    def text(self) -> str:
+        """The promise in words."""
+        if self.rival:
+            return f"≥ {self.asked:g} x {self.rival}"
+        return f"{AT_MOST_OR_LEAST[self.scenario]} {self.asked:,.0f}"
+
+    def reached(self, scenarios: Scenarios) -> float | None:
+        """The figure to hold against `asked`; None if it was not measured."""
+        scenario = scenarios.get(self.scenario)
+        if scenario is None:
+            return None
+        ours = figure(scenario, "atoll")
+        if not self.rival or ours is None:
+            return ours
+        return ratio(scenario, self.rival)
+
+    def met(self, scenarios: Scenarios) -> bool | None:
+        """Whether the promise was kept; None if it was not measured."""
+        reached = self.reached(scenarios)
+        if reached is None:
+            return None
+        if self.rival or scenarios[self.scenario]["higher_is_better"]:
+            return reached >= self.asked
+        return reached <= self.asked
+
+
+AT_MOST_OR_LEAST = {"batch_int": "≥", "trip_hot": "≤", "trip_parked": "≤", "idle": "≤"}
+
+GOALS = (
+    Goal("stream_int", 10, "interpreters.Queue"),
+    Goal("stream_int", 25, "mp.Queue"),
+    Goal("batch_int", 60e6),
+    Goal("stream_dict", 4, "interpreters.Queue"),
+    Goal("trip_hot", 3),
+    Goal("trip_hot", 1000, "interpreters.Queue"),
+    Goal("trip_parked", 25),
+    Goal("clone_dict", 2, "pickle 5"),
+    Goal("task_trip", 5, "InterpreterPool"),
+    Goal("task_trip", 5, "ProcessPool"),
+    Goal("idle", 20),
+)
+
+
+def figure(scenario: Mapping[str, Any], contender: str) -> float | None:
+    """The median of *contender*, or None."""
+    entry = scenario["contenders"].get(contender)
+    value: float | None = entry["figure"] if entry else None
+    return value
+
+
+def ratio(scenario: Mapping[str, Any], rival: str) -> float | None:
+    """How many times better Atoll is than *rival* (below one: worse)."""
+    ours, theirs = figure(scenario, "atoll"), figure(scenario, rival)
+    if not ours or not theirs:
+        return None
+    return ours / theirs if scenario["higher_is_better"] else theirs / ours

@@ -1,0 +1,1 @@
+"""The contenders, each in the fastest use that its documentation shows."""
