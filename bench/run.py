@@ -119,8 +119,7 @@ def document(plan: Plan, results: dict[str, dict[str, Result]]) -> dict[str, obj
                 "unit": SCENARIOS[name].unit,
                 "higher_is_better": SCENARIOS[name].higher_is_better,
                 "contenders": {
-                    contender: {"figure": result.figure, **asdict(result)}
-                    for contender, result in contenders.items()
+                    contender: {"figure": result.figure, **asdict(result)} for contender, result in contenders.items()
                 },
             }
             for name, contenders in results.items()

@@ -22,9 +22,7 @@ class AtollLane(Lane):
         self.get = self._back.recv
 
     def launch(self, job: str, count: int) -> None:
-        self._task = atoll.spawn(
-            serve, job, self._out.receiver, self._back.sender, count, kind="interpreter"
-        )
+        self._task = atoll.spawn(serve, job, self._out.receiver, self._back.sender, count, kind="interpreter")
 
     def finish(self) -> None:
         self._task.result()
@@ -45,9 +43,7 @@ class AtollLane(Lane):
     def batches(self, batch: list[int], count: int) -> float:
         """`send_many` and `recv_many`."""
         channel = atoll.Channel[int](capacity=8 * len(batch))
-        task = atoll.spawn(
-            take_many, channel.receiver, self._back.sender, len(batch), kind="interpreter"
-        )
+        task = atoll.spawn(take_many, channel.receiver, self._back.sender, len(batch), kind="interpreter")
         self.get()
         send_many = channel.send_many
         began = time.perf_counter()

@@ -77,9 +77,7 @@ class InterpretersLane(Lane):
 
     def launch(self, job: str, count: int) -> None:
         if PUBLIC:
-            self._thread = self._interpreter.call_in_thread(
-                serve_public, job, count, self._out, self._back
-            )
+            self._thread = self._interpreter.call_in_thread(serve_public, job, count, self._out, self._back)
             return
         module = importlib.import_module("_interpreters")
         source = (

@@ -61,9 +61,7 @@ class PipeLane(ProcessLane):
     def __init__(self) -> None:
         self._out_receiver, self._out_sender = CONTEXT.Pipe(duplex=False)
         receiver, sender = CONTEXT.Pipe(duplex=False)
-        super().__init__(
-            (self._out_receiver.recv, self._out_sender.send), (receiver.recv, sender.send)
-        )
+        super().__init__((self._out_receiver.recv, self._out_sender.send), (receiver.recv, sender.send))
 
     def stream(self, messages: Iterable[Any], count: int) -> float:
         messages = iter(messages)

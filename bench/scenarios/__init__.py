@@ -7,6 +7,4 @@ from bench.scenarios.streams import STREAMS
 from bench.scenarios.tasks import TASKS
 from bench.scenarios.trips import TRIPS
 
-SCENARIOS: dict[str, Scenario] = {
-    scenario.name: scenario for scenario in (*STREAMS, *TRIPS, *CLONES, *TASKS, *IDLE)
-}
+SCENARIOS: dict[str, Scenario] = {scenario.name: scenario for scenario in (*STREAMS, *TRIPS, *CLONES, *TASKS, *IDLE)}

@@ -41,10 +41,7 @@ def by_atoll() -> None:
 
     here = atoll.Channel[str](capacity=RECEIVERS)
     channels = [atoll.Channel[Any](capacity=1) for _ in range(RECEIVERS)]
-    tasks = [
-        atoll.spawn(receive, channel.receiver, here.sender, kind="interpreter")
-        for channel in channels
-    ]
+    tasks = [atoll.spawn(receive, channel.receiver, here.sender, kind="interpreter") for channel in channels]
     for _ in tasks:
         here.recv(timeout=30)
     _kept.extend([channels, tasks])

@@ -72,17 +72,13 @@ LANES: dict[str, Callable[[], Lane]] = {
 }
 
 
-def one_by_one(
-    make: Callable[[], Lane], messages: Callable[[int], Iterable[Any]], size_bytes: int
-) -> Contender:
+def one_by_one(make: Callable[[], Lane], messages: Callable[[int], Iterable[Any]], size_bytes: int) -> Contender:
     """A stream of single messages."""
 
     def contender(seconds: float) -> float:
         lane = make()
         limit = MEMORY_LIMIT_BYTES // size_bytes
-        return rate(
-            lambda count: lane.stream(messages(count), count), seconds, min(2000, limit // 8), limit
-        )
+        return rate(lambda count: lane.stream(messages(count), count), seconds, min(2000, limit // 8), limit)
 
     return contender
 
@@ -93,9 +89,7 @@ def in_batches(make: Callable[[], Lane]) -> Contender:
     def contender(seconds: float) -> float:
         lane = make()
         batch = list(range(BATCH))
-        return rate(
-            lambda count: lane.batches(batch, count // BATCH * BATCH), seconds, 100 * BATCH, 1 << 30
-        )
+        return rate(lambda count: lane.batches(batch, count // BATCH * BATCH), seconds, 100 * BATCH, 1 << 30)
 
     return contender
 

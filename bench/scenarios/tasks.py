@@ -54,9 +54,7 @@ def many_under_way(make: Callable[[], Submit]) -> Contender:
             return perf_counter() - began
 
         measure(UNDER_WAY)
-        return rate(
-            lambda count: measure(count // UNDER_WAY * UNDER_WAY), seconds, UNDER_WAY, 1 << 20
-        )
+        return rate(lambda count: measure(count // UNDER_WAY * UNDER_WAY), seconds, UNDER_WAY, 1 << 20)
 
     return contender
 

@@ -49,9 +49,7 @@ def packages() -> dict[str, list[dict[str, object]]]:
         text=True,
         check=True,
     )
-    return {
-        package["name"]: package["dependencies"] for package in json.loads(found.stdout)["packages"]
-    }
+    return {package["name"]: package["dependencies"] for package in json.loads(found.stdout)["packages"]}
 
 
 def test_crates_depend_on_each_other_in_one_direction(packages) -> None:
@@ -142,6 +140,4 @@ def module_level(tree: ast.Module) -> Iterator[ast.AST]:
         if isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING":
             continue
         if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
-            waiting += [
-                node for node in ast.iter_child_nodes(statement) if isinstance(node, ast.stmt)
-            ]
+            waiting += [node for node in ast.iter_child_nodes(statement) if isinstance(node, ast.stmt)]

@@ -139,9 +139,7 @@ def tables(folder: Path, alone: Survey, together: Survey) -> str:
     if problems:
         rows = [(name(module), module.problem) for module in problems[:SHOWN_PROBLEMS]]
         if len(problems) > SHOWN_PROBLEMS:
-            rows.append(
-                (f"and {len(problems) - SHOWN_PROBLEMS} more", "(--json FILE names them all)")
-            )
+            rows.append((f"and {len(problems) - SHOWN_PROBLEMS} more", "(--json FILE names them all)"))
         parts += [
             f"{len(problems)} of {len(together.modules):,} files do not parse, and count nowhere else",
             table(["file", "why"], rows),
@@ -167,9 +165,7 @@ def tables(folder: Path, alone: Survey, together: Survey) -> str:
             [(channel, *counts.values()) for channel, counts in together.channels.items()],
         ),
     ]
-    return "\n\n".join(
-        f"{title}\n{body}" for title, body in zip(parts[::2], parts[1::2], strict=True)
-    )
+    return "\n\n".join(f"{title}\n{body}" for title, body in zip(parts[::2], parts[1::2], strict=True))
 
 
 def document(folder: Path, alone: Survey, together: Survey) -> dict[str, Any]:
@@ -199,40 +195,30 @@ def worker_count(text: str) -> int:
     except ValueError:
         workers = 0
     if not 1 <= workers <= MAX_WORKERS:
-        raise argparse.ArgumentTypeError(
-            f"cannot start {text!r} workers; give a whole number from 1 to {MAX_WORKERS}"
-        )
+        raise argparse.ArgumentTypeError(f"cannot start {text!r} workers; give a whole number from 1 to {MAX_WORKERS}")
     return workers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument(
-        "--path", metavar="DIR", type=Path, help="measure the code under DIR instead"
-    )
+    parser.add_argument("--path", metavar="DIR", type=Path, help="measure the code under DIR instead")
     parser.add_argument(
         "--workers",
         metavar="N",
         type=worker_count,
         help="parallel interpreters (default: one a core, at least 2)",
     )
-    parser.add_argument(
-        "--json", metavar="FILE", type=Path, help="write every figure to FILE as well"
-    )
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write every figure to FILE as well")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure with one worker, then with all, and print what came out."""
     folder: Path = (arguments.path or Path(sysconfig.get_path("stdlib"))).resolve()
     if not folder.is_dir():
-        raise UsageError(
-            f"cannot read {folder} (it is not a folder); give --path a folder of Python files"
-        )
+        raise UsageError(f"cannot read {folder} (it is not a folder); give --path a folder of Python files")
     files = python_files(folder)
     if not files:
-        raise UsageError(
-            f"cannot measure {folder} (it holds no .py file); give --path a folder of Python files"
-        )
+        raise UsageError(f"cannot measure {folder} (it holds no .py file); give --path a folder of Python files")
     if arguments.json and not os.access(arguments.json.resolve().parent, os.W_OK):
         raise UsageError(f"cannot write {arguments.json} (its folder is not there or not writable)")
     workers = arguments.workers or max(2, os.process_cpu_count() or 1)

@@ -34,13 +34,9 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     longer.py      7
     """
     rows = [list(row) for row in rows]
-    right = [
-        bool(rows) and all(isinstance(row[column], int | float) for row in rows)
-        for column in range(len(heads))
-    ]
+    right = [bool(rows) and all(isinstance(row[column], int | float) for row in rows) for column in range(len(heads))]
     text = [list(heads)] + [
-        [number(cell) if isinstance(cell, int | float) else str(cell) for cell in row]
-        for row in rows
+        [number(cell) if isinstance(cell, int | float) else str(cell) for cell in row] for row in rows
     ]
     widths = [max(len(line[column]) for line in text) for column in range(len(heads))]
     return "\n".join(
