@@ -1,0 +1,124 @@
+"""What runs inside every host: take a job, do it, say how it ended, take the next.
+
+`serve` is the main loop of each thread of a host. The thread waits for jobs without holding its interpreter, so an
+idle host costs nothing. A job that fails ends only itself: not SystemExit, not KeyboardInterrupt, not a recursion
+without end stops the loop.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+
+from . import _native, _shipping
+from ._errors import Cancellation, ChannelPoisoned
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing costs every new interpreter 2 ms
+    from typing import Any
+
+_HERE = __file__
+_MOST_SOURCES = 64
+_sources: dict[str, None] = {}
+
+
+def serve() -> None:
+    """Do the jobs of this thread's host until the host closes; the native side calls it on each thread it starts."""
+    while (job := _native.next_job()) is not None:
+        _perform(job)
+        del job
+
+
+def _perform(job: _native.Job) -> None:
+    """Run one job; whatever happens, its waiters hear of it."""
+    try:
+        value = job.run(_do, (job,), {})
+    except Cancellation as cancellation:
+        _release_frames(cancellation)
+        _flush()
+        job.cancelled()
+    except BaseException as error:
+        _fail(job, error)
+    else:
+        _flush()
+        try:
+            job.succeed(value)
+        except BaseException as error:
+            _fail(job, error)
+
+
+def _do(job: _native.Job) -> Any:
+    """The job itself. Runs inside `Job.run`, so a cancellation also reaches the loading of the function."""
+    how, target, ends, args, kwargs = job.payload()
+    if how == "exec":
+        return _execute(target)
+    if how == "prepare":
+        vars(sys.modules["__main__"]).update(kwargs)
+        return None
+    fn = _shipping.load(how, target, ends, job.function)
+    del ends
+    return fn(*args, **kwargs)
+
+
+def _execute(source: str) -> None:
+    """Run *source* in `__main__`; its lines stay known, so that a traceback can show them."""
+    import linecache
+
+    name = f"<exec {hash(source) & 0xFFFF_FFFF:08x}>"
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    # Functions that it defines may fail later, so the lines stay; those of the oldest sources go.
+    _sources[name] = None
+    if len(_sources) > _MOST_SOURCES:
+        oldest = next(iter(_sources))
+        _sources.pop(oldest, None)
+        linecache.cache.pop(oldest, None)
+    exec(compile(source, name, "exec"), vars(sys.modules["__main__"]))
+
+
+def _fail(job: _native.Job, error: BaseException) -> None:
+    from . import _failures
+
+    error.__traceback__ = _without_agent(error.__traceback__)
+    blob = _failures.dump_failure(error)
+    if isinstance(error, ChannelPoisoned):
+        job.poison_ends(error.reason)
+    _release_frames(error)
+    _flush()
+    job.fail(blob)
+
+
+def _without_agent(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback from the first frame that is the user's."""
+    first = trace
+    while first is not None and first.tb_frame.f_code.co_filename == _HERE:
+        first = first.tb_next
+    return first or trace
+
+
+def _release_frames(error: BaseException) -> None:
+    """Let go of the locals of the dead frames, so that the channel ends in them are gone before the task is done."""
+    seen: set[int] = set()
+    pending: list[BaseException | None] = [error]
+    while pending:
+        current = pending.pop()
+        if current is None or id(current) in seen:
+            continue
+        seen.add(id(current))
+        trace = current.__traceback__
+        while trace is not None:
+            try:
+                trace.tb_frame.clear()
+            except RuntimeError:  # still running: the loop's own frames
+                pass
+            trace = trace.tb_next
+        current.__traceback__ = None
+        pending += (current.__cause__, current.__context__)
+
+
+def _flush() -> None:
+    """What the task printed is out before anyone learns that it has ended."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass

@@ -1,0 +1,510 @@
+"""How a function gets from one interpreter into another.
+
+An importable function travels as (module, qualname) and is looked up on the other side. Everything else (functions of
+`__main__`, of a REPL or notebook, lambdas, closures, bound methods, partials) travels by value as a cloudpickle blob,
+addressed by its blake2b-128: an interpreter that has met the key before never looks at the blob again.
+
+# Invariants
+
+- S1 By name only if the lookup gives back the very same object, in a module that another interpreter can find.
+- S2 A function whose blob refers to channel ends is unpickled for every task: its ends belong to one task.
+- S3 A remembered blob is reused only while every object that the function reaches is the one it was pickled with, and
+  none of these objects can change in place.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+import types
+from collections.abc import Callable, Iterable, Iterator
+
+from . import _native
+from ._errors import CloneError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing costs every new interpreter 2 ms
+    from typing import Any
+
+type Function = Callable[..., Any]
+type End = _native.Channel[Any] | _native.Sender[Any] | _native.Receiver[Any]
+
+_END_TYPES = (_native.Channel, _native.Sender, _native.Receiver)
+_REMEMBERED_FUNCTIONS = 128
+_LOADED_FUNCTIONS = 256
+_CO_COROUTINE = 0x80 | 0x200
+"""inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR, without the import of inspect."""
+
+
+type Shipment = tuple[str, Any, tuple[End, ...], _native.Region | None]
+"""What `_native.submit` needs to name a function: how, target, channel ends (the head of its payload), and the blob."""
+
+
+def pack(fn: Function, path: tuple[str, ...] = ()) -> Shipment:
+    """Make *fn* ready for another interpreter, which is to look for modules in *path* too.
+
+    Never blocks. Raises TypeError when *fn* cannot be called or is an async function, CloneError when it refers to
+    something that cannot leave this interpreter.
+
+        pack(math.sqrt)        # ('name', ('math', 'sqrt'), (), None)
+    """
+    name = _importable_name(fn)
+    if name is not None:
+        _refuse_async(fn)
+        return "name", (*name, *path), (), None
+    if not callable(fn):
+        raise TypeError(f"cannot run {fn!r} in another interpreter (it is not callable); pass a function")
+    _refuse_async(fn)
+    remembered = _remembered.get(id(fn))
+    if remembered is not None and remembered.function is fn and remembered.unchanged():
+        key, region = remembered.key, remembered.region
+        ends: tuple[End, ...] = ()
+    else:
+        blob, ends = dump(fn)
+        key, region = _key(blob), _native.Region(blob)
+        if not ends and type(fn) is types.FunctionType:
+            _remember(fn, key, region)
+    return "value", (key, *path) if path else key, ends, region
+
+
+def load(how: str, target: Any, ends: tuple[End, ...], blob: Callable[[], bytes | None]) -> Function:
+    """Find or rebuild the function that `pack` described; *blob* is called only when the key is new here.
+
+    May import modules and run their code. Raises what that code raises.
+
+        load("name", ("math", "sqrt"), (), lambda: None)(4.0)      # 2.0
+    """
+    if how == "name":
+        module_name, qualname, *path = target
+        _add_to_path(path)
+        return _look_up(module_name, qualname)
+    key, path = (target[0], target[1:]) if type(target) is tuple else (target, ())
+    _add_to_path(path)
+    loaded = _loaded.get(key)
+    if loaded is not None:
+        return loaded
+    data = blob()
+    if data is None:
+        raise SystemError("a function was shipped by value but its bytes did not come with it")
+    fn: Function = undump(data, ends)
+    if not ends:
+        _keep_loaded(key, fn)
+    return fn
+
+
+def dump(value: object) -> tuple[bytes, tuple[End, ...]]:
+    """Pickle *value* by cloudpickle; channel ends in it become indices into the returned tuple.
+
+    Raises CloneError that names the part which cannot be pickled.
+    """
+    import io
+
+    stream = io.BytesIO()
+    pickler = _pickler_type()(stream)
+    try:
+        pickler.dump(value)
+    except (Exception, RecursionError) as error:
+        raise _blame(value, error) from error
+    return stream.getvalue(), tuple(pickler.ends)
+
+
+def undump(blob: bytes, ends: tuple[End, ...] = (), *, keep_known_classes: bool = False) -> Any:
+    """Undo `dump`. With *keep_known_classes* a class that started its journey here comes back as itself, untouched."""
+    import io
+
+    return _unpickler_type()(io.BytesIO(blob), ends, keep_known_classes).load()
+
+
+_first_path: list[str] = []
+
+
+def new_path() -> tuple[str, ...]:
+    """What was added to `sys.path` since the first call: hosts that started before it must hear of it."""
+    if not _first_path:
+        _first_path[:] = sys.path
+    if sys.path == _first_path:
+        return ()
+    return tuple(entry for entry in sys.path if entry not in _first_path)
+
+
+def _add_to_path(path: Iterable[str]) -> None:
+    for entry in path:
+        if entry not in sys.path:
+            sys.path.append(entry)
+
+
+# By name ---------------------------------------------------------------------------------------------------------
+
+
+def _importable_name(fn: object) -> tuple[str, str] | None:
+    """(module, qualname) under which another interpreter finds exactly *fn* (S1), or None."""
+    qualname = getattr(fn, "__qualname__", None)
+    module_name = getattr(fn, "__module__", None)
+    if module_name is None:
+        # str.upper and its like know their class, not their module.
+        module_name = getattr(getattr(fn, "__objclass__", None), "__module__", None)
+    if type(qualname) is not str or type(module_name) is not str or module_name == "__main__":
+        return None
+    module = sys.modules.get(module_name)
+    if module is None:
+        return None
+    found: object = module
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    if found is not fn or not _is_findable(module_name, module):
+        return None
+    return module_name, qualname
+
+
+def _look_up(module_name: str, qualname: str) -> Function:
+    module = sys.modules.get(module_name)
+    if module is None:
+        import importlib
+
+        module = importlib.import_module(module_name)
+    found: Any = module
+    for part in qualname.split("."):
+        found = getattr(found, part)
+    fn: Function = found
+    return fn
+
+
+_findable: set[str] = set()
+
+
+def _is_findable(name: str, module: object) -> bool:
+    """Whether an import of *name* would succeed in an interpreter with this one's path; asked once per module."""
+    if name in _findable:
+        return True
+    if getattr(module, "__spec__", None) is None:
+        return False
+    parent, _, _ = name.rpartition(".")
+    path = None
+    if parent:
+        package = sys.modules.get(parent)
+        if package is None or not _is_findable(parent, package):
+            return False
+        path = getattr(package, "__path__", None)
+    for finder in sys.meta_path:
+        find_spec = getattr(finder, "find_spec", None)
+        if find_spec is not None and find_spec(name, path) is not None:
+            _findable.add(name)
+            return True
+    return False
+
+
+# By value --------------------------------------------------------------------------------------------------------
+
+
+def _key(blob: bytes) -> bytes:
+    import hashlib
+
+    return hashlib.blake2b(blob, digest_size=16).digest()
+
+
+@functools.cache
+def _pickler_type() -> Any:
+    import cloudpickle
+
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc, name-defined, unused-ignore]
+        """cloudpickle, with channel ends set aside instead of pickled."""
+
+        def __init__(self, stream: Any) -> None:
+            super().__init__(stream)
+            self.ends: list[End] = []
+
+        def persistent_id(self, value: object) -> int | None:
+            if not isinstance(value, _END_TYPES):
+                return None
+            self.ends.append(value)
+            return len(self.ends) - 1
+
+        def reducer_override(self, value: Any) -> Any:
+            module = getattr(value, "__module__", None) if isinstance(value, (type, types.FunctionType)) else None
+            if module is not None and module != "__main__" and module in sys.modules:
+                _ship_by_value_if_lost(module, cloudpickle)
+            return super().reducer_override(value)
+
+    return Pickler
+
+
+def _ship_by_value_if_lost(name: str, cloudpickle: Any) -> None:
+    """A module that exists only in this process (made at run time) has nothing to be imported from elsewhere."""
+    module = sys.modules[name]
+    if name not in _findable and not _is_findable(name, module) and isinstance(module, types.ModuleType):
+        cloudpickle.register_pickle_by_value(module)
+
+
+@functools.cache
+def _unpickler_type() -> Any:
+    import pickle
+
+    class Unpickler(pickle.Unpickler):
+        """pickle, with channel ends put back and, on request, known classes left as they are."""
+
+        def __init__(self, stream: Any, ends: tuple[End, ...], keep_known_classes: bool) -> None:
+            super().__init__(stream)
+            self._ends = ends
+            self._keep = keep_known_classes
+            self._known: set[type] = set()
+
+        def persistent_load(self, index: Any) -> End:
+            return self._ends[index]
+
+        def find_class(self, module: str, name: str) -> Any:
+            found = super().find_class(module, name)
+            if self._keep and module == "cloudpickle.cloudpickle":
+                if name in ("_make_skeleton_class", "_make_skeleton_enum"):
+                    return functools.partial(self._skeleton, found)
+                if name == "_class_setstate":
+                    return functools.partial(self._fill, found)
+            return found
+
+        def _skeleton(self, make: Any, *description: Any) -> Any:
+            # cloudpickle gives every class that travels by value an id; both makers take it as the last but one.
+            from cloudpickle import cloudpickle
+
+            known = cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(description[-2])
+            if known is None:
+                return make(*description)
+            self._known.add(known)
+            return known
+
+        def _fill(self, fill: Any, cls: type, state: Any) -> Any:
+            # Filling it would replace the methods of the class where it was defined by copies of themselves.
+            return cls if cls in self._known else fill(cls, state)
+
+    return Unpickler
+
+
+_loaded: dict[bytes, Function] = {}
+_loaded_lock = threading.Lock()
+
+
+def _keep_loaded(key: bytes, fn: Function) -> None:
+    with _loaded_lock:
+        while len(_loaded) >= _LOADED_FUNCTIONS:
+            del _loaded[next(iter(_loaded))]
+        _loaded[key] = fn
+
+
+# Not pickling an unchanged function twice ------------------------------------------------------------------------
+
+
+class _Remembered:
+    """A function's blob, and what the function reached when it was made."""
+
+    __slots__ = ("function", "key", "region", "snapshot")
+
+    def __init__(self, function: types.FunctionType, snapshot: _Snapshot, key: bytes, region: _native.Region) -> None:
+        self.function = function
+        self.snapshot = snapshot
+        self.key = key
+        self.region = region
+
+    def unchanged(self) -> bool:
+        """Whether pickling again would give the same bytes (S3)."""
+        for function, code, defaults in self.snapshot.functions:
+            if function.__code__ is not code or function.__defaults__ is not defaults:
+                return False
+            if function.__kwdefaults__ is not None or function.__dict__:
+                return False
+        for names, name, value in self.snapshot.names:
+            if names.get(name, _ABSENT) is not value:
+                return False
+        return all(_contents(cell) is value for cell, value in self.snapshot.cells)
+
+
+_ABSENT = object()
+_remembered: dict[int, _Remembered] = {}
+_remembered_lock = threading.Lock()
+_ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, type(...), range})
+
+
+def _remember(fn: types.FunctionType, key: bytes, region: _native.Region) -> None:
+    snapshot = _Snapshot()
+    if not snapshot.add(fn):
+        return
+    record = _Remembered(fn, snapshot, key, region)
+    with _remembered_lock:
+        while len(_remembered) >= _REMEMBERED_FUNCTIONS:
+            del _remembered[next(iter(_remembered))]
+        # A dead function's id may have been given to a new one: the record holds the function, so it is not dead.
+        _remembered[id(fn)] = record
+
+
+class _Snapshot:
+    """Everything a plain function reaches; `add` says False as soon as something in it could change in place."""
+
+    def __init__(self) -> None:
+        self.functions: list[tuple[types.FunctionType, types.CodeType, object]] = []
+        self.cells: list[tuple[types.CellType, object]] = []
+        self.names: list[tuple[dict[str, Any], str, object]] = []
+        self._seen: set[int] = set()
+
+    def add(self, fn: types.FunctionType) -> bool:
+        if id(fn) in self._seen:
+            return True
+        self._seen.add(id(fn))
+        if fn.__kwdefaults__ is not None or fn.__dict__ or not self._is_settled(fn.__defaults__):
+            return False
+        self.functions.append((fn, fn.__code__, fn.__defaults__))
+        for cell in fn.__closure__ or ():
+            value = _contents(cell)
+            self.cells.append((cell, value))
+            if value is not _ABSENT and not self._is_settled(value):
+                return False
+        for name in _names_of(fn.__code__):
+            value = fn.__globals__.get(name, _ABSENT)
+            self.names.append((fn.__globals__, name, value))
+            if value is not _ABSENT and not self._is_settled(value):
+                return False
+        return True
+
+    def _is_settled(self, value: object) -> bool:
+        kind = type(value)
+        if kind in _ATOMS:
+            return True
+        if isinstance(value, types.ModuleType):
+            return _is_findable(value.__name__, value)
+        if kind in (tuple, frozenset):
+            return all(self._is_settled(item) for item in value)  # type: ignore[attr-defined]
+        if _importable_name(value) is not None:
+            return True
+        return isinstance(value, types.FunctionType) and self.add(value)
+
+
+def _contents(cell: types.CellType) -> object:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return _ABSENT
+
+
+def _names_of(code: types.CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _names_of(constant)
+
+
+# Saying what is wrong --------------------------------------------------------------------------------------------
+
+_HINTS = {
+    "lock": "make it inside the function; tasks share nothing, so hand work over through a Channel",
+    "RLock": "make it inside the function; tasks share nothing, so hand work over through a Channel",
+    "Event": "use a Channel to signal; tasks share nothing",
+    "Condition": "use a Channel to signal; tasks share nothing",
+    "Semaphore": "use a Channel with a capacity instead; tasks share nothing",
+    "Queue": "use an atoll.Channel instead",
+    "SimpleQueue": "use an atoll.Channel instead",
+    "generator": "send a list of its values, or a Receiver that they come from",
+    "coroutine": "pass a function that makes it, and run it there with asyncio.run",
+    "socket": "pass the address and open it inside the function",
+    "TextIOWrapper": "pass the path and open it inside the function",
+    "BufferedReader": "pass the path and open it inside the function",
+    "BufferedWriter": "pass the path and open it inside the function",
+    "Thread": "start it inside the function",
+    "frame": "pass the values that you need from it",
+    "Task": "pass a Sender and let the task send its result",
+    "TaskGroup": "open a group inside the function",
+    "Interpreter": "open one inside the function",
+}
+
+
+def _hint_for(value: object) -> str:
+    hint = _HINTS.get(type(value).__name__)
+    return hint or "make it inside the function, or pass what it is made from as an argument"
+
+
+def _refuse_async(fn: Any) -> None:
+    code = getattr(fn, "__code__", None)
+    if code is not None and code.co_flags & _CO_COROUTINE:
+        name = _name_of(fn)
+        raise TypeError(
+            f"cannot run {name} in another interpreter (it is an async function); "
+            f"pass a function that calls asyncio.run({name}(...))"
+        )
+
+
+def _name_of(fn: object) -> str:
+    name = getattr(fn, "__qualname__", None) or type(fn).__qualname__
+    return str(name)
+
+
+def _blame(value: object, error: BaseException) -> CloneError:
+    """The CloneError that names the smallest part of *value* which refuses to be pickled."""
+    owner = _name_of(value)
+    if isinstance(error, RecursionError):
+        return CloneError(owner, type(value).__name__, hint="what it refers to is nested too deep; pass less of it")
+    for path, part in _parts(value):
+        if not _refuses(part):
+            continue
+        culprit_path, culprit = _drill(path, part)
+        where = f"{culprit_path} in {owner}" if culprit_path != owner else owner
+        return CloneError(where, type(culprit).__name__, hint=_hint_for(culprit))
+    return CloneError(owner, type(value).__name__, hint=f"{type(error).__name__}: {error}; {_hint_for(value)}")
+
+
+def _refuses(value: object) -> bool:
+    import io
+
+    try:
+        _pickler_type()(io.BytesIO()).dump(value)
+    except (Exception, RecursionError):
+        return True
+    return False
+
+
+def _drill(path: str, value: object) -> tuple[str, object]:
+    seen: set[int] = set()
+    while id(value) not in seen and len(seen) < 50:
+        seen.add(id(value))
+        for part_path, part in _parts(value, path):
+            if id(part) not in seen and _refuses(part):
+                path, value = part_path, part
+                break
+        else:
+            break
+    return path, value
+
+
+def _parts(value: Any, path: str = "") -> Iterator[tuple[str, object]]:
+    """What *value* holds, with the path a reader would write for it."""
+    if isinstance(value, types.FunctionType):
+        variables = value.__code__.co_freevars
+        for name, cell in zip(variables, value.__closure__ or (), strict=False):
+            yield name, _contents(cell)
+        for name in dict.fromkeys(_names_of(value.__code__)):
+            if name in value.__globals__:
+                yield name, value.__globals__[name]
+        for index, default in enumerate(value.__defaults__ or ()):
+            yield f"{value.__name__}.__defaults__[{index}]", default
+        for name, default in (value.__kwdefaults__ or {}).items():
+            yield f"{value.__name__}.__kwdefaults__[{name!r}]", default
+        yield from ((f"{value.__name__}.{name}", part) for name, part in value.__dict__.items())
+    elif isinstance(value, functools.partial):
+        yield path or _name_of(value.func), value.func
+        for index, argument in enumerate(value.args):
+            yield f"args[{index}]", argument
+        for name, argument in value.keywords.items():
+            yield f"kwargs[{name!r}]", argument
+    elif isinstance(value, types.MethodType):
+        yield path or "self", value.__self__
+        yield path or _name_of(value), value.__func__
+    elif isinstance(value, dict):
+        for key, part in list(value.items()):
+            yield f"{path}[{key!r}]", part
+    elif isinstance(value, (list, tuple)):
+        for index, part in enumerate(value):
+            yield f"{path}[{index}]", part
+    elif isinstance(value, (set, frozenset)):
+        for part in list(value):
+            yield f"{path}{{...}}", part
+    elif isinstance(value, type):
+        for name, part in list(vars(value).items()):
+            yield f"{path or value.__qualname__}.{name}", part
+    else:
+        for name, part in list(getattr(value, "__dict__", {}).items()):
+            yield f"{path or type(value).__name__}.{name}", part

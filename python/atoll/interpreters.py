@@ -1,0 +1,258 @@
+"""Interpreters of one's own, and what this machine can host: `Interpreter`, `list_hosts`, `capabilities`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, NoReturn, Self
+
+from . import _native, _shipping
+from .tasks import Task, wait_or_cancel
+
+CLOSE_TIMEOUT = 5.0
+"""Seconds `Interpreter.close` gives running code to end, unless told otherwise."""
+
+
+class Interpreter:
+    """An interpreter in this process with its own modules, globals and GIL, for as long as you keep it open.
+
+    Blocks until it is ready (milliseconds). It sees the caller's `sys.path`, or *path* if that is given. Close it, or
+    use it as a context manager. Raises HostUnavailable if *kind* cannot be had here, TypeError or ValueError for bad
+    arguments.
+
+        with atoll.Interpreter() as host:
+            host.exec("import math")
+            host.call(math.sqrt, 2.0)
+    """
+
+    __slots__ = ("__weakref__", "_closed", "_id", "_kind", "_name", "_own_path")
+
+    def __init__(
+        self,
+        kind: str = "interpreter",
+        *,
+        name: str | None = None,
+        path: Iterable[str | os.PathLike[str]] | None = None,
+    ) -> None:
+        self._closed = True  # until there is something to close
+        if not isinstance(kind, str):
+            raise TypeError(f"cannot open an interpreter of kind {kind!r} (not a str); use kind='interpreter'")
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"cannot name an interpreter {name!r} (a {type(name).__name__}); pass a str")
+        self._own_path = path is not None
+        self._kind = "interpreter" if kind == "auto" else kind
+        self._id = _native.launch(self._kind, name, _entries(path))
+        self._name = name if name is not None else f"interpreter-{self._id}"
+        self._closed = False
+
+    @property
+    def id(self) -> int:
+        """The host's number, unique in this process."""
+        return self._id
+
+    @property
+    def kind(self) -> str:
+        """What it is made of: `interpreter`."""
+        return self._kind
+
+    @property
+    def name(self) -> str:
+        """The given name, else `interpreter-<id>`."""
+        return self._name
+
+    def exec(self, source: str, /) -> None:
+        """Run *source* in the `__main__` of the interpreter; names it defines stay there.
+
+        Blocks until it has run; Ctrl-C cancels it. Raises what *source* raises, as its own type with the remote
+        traceback as its cause, SyntaxError if it does not compile, AtollError once the interpreter is closed.
+
+            host.exec("x = 6 * 7")
+        """
+        if not isinstance(source, str):
+            raise TypeError(f"cannot exec a {type(source).__name__}; pass source text, or use call() for a function")
+        self._do("exec", source, (), (), {}, None)
+
+    def call[T](self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+        """Run `fn(*args, **kwargs)` in the interpreter and return its result.
+
+        Blocks until the call has ended; Ctrl-C cancels it. Calls from several threads run as threads there. Raises
+        what the call raises, CloneError if something cannot cross, AtollError once the interpreter is closed.
+
+            host.call(math.factorial, 20)
+        """
+        how, target, ends, region = _shipping.pack(fn, () if self._own_path else _shipping.new_path())
+        result: T = self._do(how, target, ends, args, kwargs, region)
+        return result
+
+    def prepare_main(self, mapping: Mapping[str, Any] | None = None, /, **names: Any) -> None:
+        """Bind names in the `__main__` of the interpreter, for `exec` to use.
+
+        Blocks until it is done. Raises CloneError if a value cannot cross, TypeError if a name is no str.
+
+            host.prepare_main({"jobs": jobs.receiver}, factor=3)
+        """
+        values = {**(mapping or {}), **names}
+        for name in values:
+            if not isinstance(name, str):
+                raise TypeError(f"cannot bind {name!r} in __main__ (a {type(name).__name__}); names are str")
+        self._do("prepare", None, (), (), values, None)
+
+    def is_running(self) -> bool:
+        """Whether code of anyone runs in the interpreter right now. Never blocks.
+
+        host.is_running()
+        """
+        return not self._closed and _native.host_running(self._id)
+
+    def close(self, timeout: float | None = CLOSE_TIMEOUT) -> None:
+        """End the interpreter: cancel what runs in it, wait for that, release its channel ends. Idempotent.
+
+        Blocks up to *timeout* seconds (None: for ever). Raises TimeoutError if something in it does not return from C
+        code in time; the interpreter then takes no new work and ends when that code returns.
+
+            host.close()
+        """
+        if self._closed:
+            return
+        if not _native.close_host(self._id, timeout):
+            raise TimeoutError(
+                f"cannot close interpreter {self._name!r} within {timeout} s (code in it does not return from C); "
+                "wait longer, or leave it: it ends when that code returns"
+            )
+        self._closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "running" if self.is_running() else "idle"
+        return f"<atoll.Interpreter {self._id} {self._name!r} {self._kind} {state}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an Interpreter stays in the interpreter that opened it; open another one there")
+
+    def __del__(self) -> None:
+        if getattr(self, "_closed", True) or sys.is_finalizing():
+            return
+        warnings.warn(f"unclosed {self!r}; close it or use it in a with statement", ResourceWarning, 2, source=self)
+        _native.close_host(self._id, 0.0)
+        self._closed = True
+
+    def _do(
+        self,
+        how: str,
+        target: Any,
+        ends: tuple[Any, ...],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        region: _native.Region | None,
+    ) -> Any:
+        handle = _native.submit(self._id, self._kind, (how, target, ends, args, kwargs), region, None)
+        return wait_or_cancel(Task._of(handle))
+
+
+def _entries(path: Iterable[str | os.PathLike[str]] | None) -> list[str] | None:
+    if path is None:
+        return None
+    if isinstance(path, (str, bytes)):
+        raise TypeError(f"cannot use path={path!r} (one {type(path).__name__}); pass a list of folders")
+    return [os.fspath(entry) for entry in path]
+
+
+# What is there ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class HostInfo:
+    """One host as it was at the moment of the question."""
+
+    id: int
+    kind: str
+    name: str
+    state: str
+    running: int
+    """Tasks that run in it."""
+    threads: int
+    """Threads it has for tasks, idle ones included."""
+
+
+def list_hosts() -> list[HostInfo]:
+    """Every host of this process, oldest first: the main interpreter, the workers, interpreters opened by hand.
+
+    Never blocks. The list is a snapshot.
+
+        [host.name for host in atoll.list_hosts()]
+    """
+    return sorted(HostInfo(*host) for host in _native.hosts())
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """Whether one kind of host can be had here; if not, why not and what to do."""
+
+    kind: str
+    available: bool
+    reason: str
+    """Why it is available or not, in one clause."""
+    remedy: str
+    """What to do if it is not; empty if it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What this machine and this Python can host."""
+
+    python: str
+    gil: bool
+    """Whether this interpreter runs with a GIL. Sub-interpreters of a GIL build have one each."""
+    cores: int
+    """Cores this process may use."""
+    kinds: tuple[Capability, ...]
+
+    def __getitem__(self, kind: str) -> Capability:
+        """The Capability of one kind: `capabilities()["isolate"]`. Raises KeyError for an unknown kind."""
+        for capability in self.kinds:
+            if capability.kind == kind:
+                return capability
+        raise KeyError(kind)
+
+    def __iter__(self) -> Iterator[Capability]:
+        return iter(self.kinds)
+
+
+_PARENT = os.getpid()
+_LATER = "not in this release"
+
+
+def capabilities() -> Capabilities:
+    """What this machine can host, kind by kind, and why not. Never blocks.
+
+    atoll.capabilities()["isolate"].reason      # 'not in this release'
+    """
+    forked = os.getpid() != _PARENT
+    interpreter = Capability(
+        "interpreter",
+        not forked,
+        "a forked child has no workers" if forked else "a CPython sub-interpreter with its own GIL (PEP 684)",
+        "start the child with subprocess, or use Atoll in the parent only" if forked else "",
+    )
+    return Capabilities(
+        python=sys.version.split()[0],
+        gil=sys._is_gil_enabled(),
+        cores=os.process_cpu_count() or 1,
+        kinds=(
+            interpreter,
+            Capability("isolate", False, _LATER, "use kind='interpreter' with packages that allow sub-interpreters"),
+            Capability("process", False, _LATER, "use kind='interpreter', or concurrent.futures.ProcessPoolExecutor"),
+            Capability("thread", False, _LATER, "use kind='interpreter', or threading.Thread"),
+        ),
+    )
