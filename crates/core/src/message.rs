@@ -1,0 +1,209 @@
+//! What travels: some bytes and some channel ends. What the bytes mean is the codec's matter.
+
+use crate::client::End;
+use std::mem::ManuallyDrop;
+
+/// One message, 24 bytes: short ones inline, longer ones in a [`Parcel`] on the heap.
+///
+/// The layout is fixed, because a copy of this library in another linker namespace may have built it.
+/// A parcel is freed by the copy that made it, through the function that it carries.
+///
+/// # Invariant
+/// - M1: `length` is at most [`Message::INLINE_BYTES`] and that many bytes of `content` are the message, or
+///   it is [`PARCEL`] and the first eight bytes of `content` are a parcel that this message owns.
+#[repr(C, align(8))]
+pub struct Message {
+    content: [u8; Self::INLINE_BYTES],
+    spare: u8,
+    length: u8,
+}
+
+const PARCEL: u8 = u8::MAX;
+
+/// The heap part of a message.
+#[repr(C)]
+struct Parcel {
+    free: unsafe extern "C" fn(*mut Parcel),
+    bytes: RawVec<u8>,
+    ends: RawVec<End>,
+}
+
+/// A vector taken apart, in a fixed layout. Only the copy that made it may turn it back.
+#[repr(C)]
+struct RawVec<T> {
+    pointer: *mut T,
+    length: usize,
+    capacity: usize,
+}
+
+impl<T> RawVec<T> {
+    fn new(vec: Vec<T>) -> Self {
+        let mut vec = ManuallyDrop::new(vec);
+        Self {
+            pointer: vec.as_mut_ptr(),
+            length: vec.len(),
+            capacity: vec.capacity(),
+        }
+    }
+
+    /// # Safety
+    /// Made by this copy of the library, and turned back once.
+    unsafe fn into_vec(self) -> Vec<T> {
+        // SAFETY: the parts of a Vec of this allocator, by the caller.
+        unsafe { Vec::from_raw_parts(self.pointer, self.length, self.capacity) }
+    }
+}
+
+// SAFETY: a message owns its bytes and ends alone, and ends may move between threads.
+unsafe impl Send for Message {}
+
+impl Message {
+    /// How many bytes fit without a heap allocation.
+    pub const INLINE_BYTES: usize = 22;
+
+    /// A short message; `None` if it is too long.
+    #[inline]
+    #[must_use]
+    pub fn inline(bytes: &[u8]) -> Option<Self> {
+        let mut content = [0; Self::INLINE_BYTES];
+        content.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        Some(Self {
+            content,
+            spare: 0,
+            length: bytes.len() as u8,
+        })
+    }
+
+    /// A short message that fills *content* only up to *length*.
+    ///
+    /// Panics if *length* is more than [`Self::INLINE_BYTES`].
+    #[inline]
+    #[must_use]
+    pub fn from_inline(content: [u8; Self::INLINE_BYTES], length: usize) -> Self {
+        assert!(length <= Self::INLINE_BYTES);
+        Self {
+            content,
+            spare: 0,
+            length: length as u8,
+        }
+    }
+
+    /// A message of any length, inline if it is short and carries no ends.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>, ends: Vec<End>) -> Self {
+        if ends.is_empty()
+            && let Some(message) = Self::inline(&bytes)
+        {
+            return message;
+        }
+        let parcel = Box::into_raw(Box::new(Parcel {
+            free: free_parcel,
+            bytes: RawVec::new(bytes),
+            ends: RawVec::new(ends),
+        }));
+        let mut content = [0; Self::INLINE_BYTES];
+        content[..8].copy_from_slice(&(parcel as u64).to_ne_bytes());
+        Self {
+            content,
+            spare: 0,
+            length: PARCEL,
+        }
+    }
+
+    fn parcel(&self) -> Option<*mut Parcel> {
+        if self.length != PARCEL {
+            return None;
+        }
+        let mut address = [0; 8];
+        address.copy_from_slice(&self.content[..8]);
+        Some(u64::from_ne_bytes(address) as *mut Parcel)
+    }
+
+    /// The encoded content.
+    #[inline]
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match self.parcel() {
+            None => &self.content[..self.length as usize],
+            // SAFETY: M1: the parcel is ours and lives as long as the message; its bytes are initialised.
+            Some(parcel) => unsafe {
+                std::slice::from_raw_parts((*parcel).bytes.pointer, (*parcel).bytes.length)
+            },
+        }
+    }
+
+    /// How many channel ends it carries.
+    #[must_use]
+    pub fn ends_len(&self) -> usize {
+        // SAFETY: M1: the parcel is ours.
+        self.parcel()
+            .map_or(0, |parcel| unsafe { (*parcel).ends.length })
+    }
+
+    /// Moves the channel ends out, in the order in which they were put in.
+    #[must_use]
+    pub fn take_ends(&mut self) -> Vec<End> {
+        let Some(parcel) = self.parcel() else {
+            return Vec::new();
+        };
+        // SAFETY: M1: the parcel is ours alone (`&mut self`).
+        let ends = unsafe { &mut (*parcel).ends };
+        // SAFETY: so many ends are initialised there. They are copied out, not freed: the memory stays
+        // with the copy that made it, and the length below says that no end is left in it.
+        let taken = (0..ends.length)
+            .map(|i| unsafe { ends.pointer.add(i).read() })
+            .collect();
+        ends.length = 0;
+        taken
+    }
+}
+
+impl Drop for Message {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(parcel) = self.parcel() {
+            // SAFETY: M1: the parcel is ours, and this is its only end.
+            unsafe { ((*parcel).free)(parcel) };
+        }
+    }
+}
+
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Message")
+            .field("length", &self.bytes().len())
+            .field("ends", &self.ends_len())
+            .finish()
+    }
+}
+
+/// Frees a parcel of this copy of the library, with what is left in it.
+///
+/// # Safety
+/// *parcel* was made by `Message::new` of this copy, and is not used afterwards.
+unsafe extern "C" fn free_parcel(parcel: *mut Parcel) {
+    // SAFETY: made by Box in `Message::new`, by the caller.
+    let parcel = unsafe { *Box::from_raw(parcel) };
+    // SAFETY: both made there by this copy, and turned back only here.
+    unsafe {
+        drop(parcel.bytes.into_vec());
+        drop(parcel.ends.into_vec());
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_messages_are_inline_and_long_ones_are_not() {
+        for length in [0, 1, 22, 23, 1000] {
+            let bytes: Vec<u8> = (0..length).map(|i| i as u8).collect();
+            let message = Message::new(bytes.clone(), Vec::new());
+            assert_eq!(message.bytes(), bytes);
+            assert_eq!(message.parcel().is_none(), length <= Message::INLINE_BYTES);
+        }
+        assert!(Message::inline(&[0; 23]).is_none());
+        assert_eq!(size_of::<Message>(), 24);
+    }
+}

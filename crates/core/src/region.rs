@@ -1,0 +1,121 @@
+//! Reference-counted bytes that several interpreters read.
+
+use std::ops::Deref;
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
+
+/// Immutable bytes, shared by reference count. The memory goes back to the copy of the library that
+/// made it, wherever the last reference is dropped.
+#[repr(transparent)]
+pub struct Region(*mut Shared);
+
+#[repr(C)]
+struct Shared {
+    references: AtomicUsize,
+    free: unsafe extern "C" fn(*mut Shared),
+    pointer: *const u8,
+    length: usize,
+    capacity: usize,
+}
+
+// SAFETY: the bytes never change, and the count is atomic.
+unsafe impl Send for Region {}
+// SAFETY: as above.
+unsafe impl Sync for Region {}
+
+impl Region {
+    /// Takes the bytes over, without copying them.
+    #[must_use]
+    pub fn from_vec(bytes: Vec<u8>) -> Self {
+        let mut bytes = std::mem::ManuallyDrop::new(bytes);
+        Self(Box::into_raw(Box::new(Shared {
+            references: AtomicUsize::new(1),
+            free: free_shared,
+            pointer: bytes.as_mut_ptr(),
+            length: bytes.len(),
+            capacity: bytes.capacity(),
+        })))
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self
+    }
+
+    /// As the function table carries it: one reference, given away.
+    #[must_use]
+    pub fn into_raw(self) -> *const std::ffi::c_void {
+        let raw = self.0;
+        std::mem::forget(self);
+        raw.cast()
+    }
+
+    /// # Safety
+    /// *raw* came from [`Self::into_raw`], and its reference is taken back once.
+    #[must_use]
+    pub unsafe fn from_raw(raw: *const std::ffi::c_void) -> Self {
+        Self(raw.cast_mut().cast())
+    }
+}
+
+impl Deref for Region {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: our reference keeps the header and the bytes alive, and nobody changes them.
+        unsafe { std::slice::from_raw_parts((*self.0).pointer, (*self.0).length) }
+    }
+}
+
+impl Clone for Region {
+    fn clone(&self) -> Self {
+        // ORDERING: Relaxed: we hold a reference already, so the count cannot reach zero meanwhile.
+        // SAFETY: our reference keeps the header alive.
+        unsafe { (*self.0).references.fetch_add(1, Ordering::Relaxed) };
+        Self(self.0)
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // SAFETY: our reference keeps the header alive.
+        // ORDERING: Release: our reads come before the freeing by whoever is last.
+        if unsafe { (*self.0).references.fetch_sub(1, Ordering::Release) } == 1 {
+            // ORDERING: pairs with the Release of everybody else's drop.
+            fence(Ordering::Acquire);
+            // SAFETY: the last reference is gone.
+            unsafe { ((*self.0).free)(self.0) };
+        }
+    }
+}
+
+impl std::fmt::Debug for Region {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Region({} bytes)", self.len())
+    }
+}
+
+/// # Safety
+/// *shared* was made by `Region::from_vec` of this copy of the library, and nobody uses it any more.
+unsafe extern "C" fn free_shared(shared: *mut Shared) {
+    // SAFETY: made by Box in `from_vec`, by the caller.
+    let shared = unsafe { Box::from_raw(shared) };
+    // SAFETY: the parts of the Vec that `from_vec` took apart.
+    drop(unsafe { Vec::from_raw_parts(shared.pointer.cast_mut(), shared.length, shared.capacity) });
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bytes_live_as_long_as_any_reference() {
+        let region = Region::from_vec(b"shared".to_vec());
+        let other = region.clone();
+        drop(region);
+        assert_eq!(other.bytes(), b"shared");
+        // SAFETY: a raw reference made here, taken back once.
+        let back = unsafe { Region::from_raw(other.into_raw()) };
+        assert_eq!(&*back, b"shared");
+    }
+}
