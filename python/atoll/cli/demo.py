@@ -113,7 +113,12 @@ def tables(folder: Path, alone: Survey, together: Survey) -> str:
     def name(module: Module) -> str:
         return str(Path(module.path).relative_to(folder))
 
-    totals = (sum(column) for column in zip(*(module[1:5] for module in modules), strict=True))
+    totals = [
+        sum(m.lines for m in modules),
+        sum(m.functions for m in modules),
+        sum(m.classes for m in modules),
+        sum(m.branches for m in modules),
+    ]
     parts = [
         f"The {min(SHOWN_MODULES, len(modules))} most complex modules (complexity = functions + branches)",
         table(
