@@ -25,7 +25,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 
-use crate::{Attached, ffi};
+use crate::{Attached, Borrowed, Owned, ffi};
 
 /// Why an interpreter did not come to life.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,9 +77,14 @@ impl SubInterpreter {
             Some(state) if !failed => {
                 // SAFETY: a new interpreter's first thread state is attached and has an interpreter.
                 let interpreter = unsafe { ffi::PyThreadState_GetInterpreter(state.as_ptr()) };
-                let interpreter =
-                    InterpreterHandle(NonNull::new(interpreter).expect("a state has an interpreter"));
-                Ok(Self { state, interpreter, _not_send: PhantomData })
+                let interpreter = InterpreterHandle(
+                    NonNull::new(interpreter).expect("a state has an interpreter"),
+                );
+                Ok(Self {
+                    state,
+                    interpreter,
+                    _not_send: PhantomData,
+                })
             }
             _ => Err(CreateError(reason_of(&status))),
         }
@@ -98,7 +103,9 @@ impl SubInterpreter {
     }
 
     /// Give up the GIL while `body` runs.
-    pub fn detach<R>(&self, body: impl FnOnce() -> R) -> R {
+    ///
+    /// Needs: attached. May run Python: yes (other threads do).
+    pub fn detach<R: Send>(&self, body: impl FnOnce() -> R + Send) -> R {
         self.attached().detach(body)
     }
 
@@ -126,31 +133,34 @@ impl SubInterpreter {
         }
     }
 
-    /// Run `threading._shutdown()`, what `Py_EndInterpreter` does first, so that [`is_last_thread`](Self::is_last_thread)
-    /// can be asked after it and before the point of no return.
+    /// Does what `Py_EndInterpreter` does first, so that [`is_last_thread`](Self::is_last_thread) can be asked after it and
+    /// before the point of no return: joins the Python threads and runs the exit functions (which may start threads, so
+    /// joins once more).
     fn join_python_threads(&self) {
-        const THREADING: &CStr = c"threading";
-        const SHUTDOWN: &CStr = c"_shutdown";
-        // SAFETY: attached; every pointer is checked before use and released once.
-        unsafe {
-            let modules = ffi::PyImport_GetModuleDict();
-            let threading = ffi::PyDict_GetItemString(modules, THREADING.as_ptr());
-            if threading.is_null() {
-                return;
-            }
-            ffi::Py_INCREF(threading);
-            let shutdown = ffi::PyObject_GetAttrString(threading, SHUTDOWN.as_ptr());
-            ffi::Py_DECREF(threading);
-            if !shutdown.is_null() {
-                let ended = ffi::PyObject_CallNoArgs(shutdown);
-                ffi::Py_DECREF(shutdown);
-                ffi::Py_XDECREF(ended);
-            }
+        let py = self.attached();
+        for (module, function) in [
+            (c"threading", c"_shutdown"),
+            (c"atexit", c"_run_exitfuncs"),
+            (c"threading", c"_shutdown"),
+        ] {
+            let ended =
+                imported(py, module).map(|module| module.borrow().call_method(function, &[]));
             // An exception here is one of the user's exit functions; the interpreter ends all the same.
-            if !ffi::PyErr_Occurred().is_null() {
-                ffi::PyErr_WriteUnraisable(ptr::null_mut());
+            if let Some(Err(raised)) = ended {
+                raised.write_unraisable(None);
             }
         }
+    }
+}
+
+/// The module of that name if it has been imported already.
+fn imported<'py>(py: Attached<'py>, name: &CStr) -> Option<Owned<'py>> {
+    // SAFETY: attached; the dict is borrowed from the interpreter, which lives.
+    let modules = unsafe { ffi::PyImport_GetModuleDict() };
+    // SAFETY: attached, a live dict, a C string; the result is borrowed from the dict and taken hold of at once.
+    unsafe {
+        let module = ffi::PyDict_GetItemString(modules, name.as_ptr());
+        (!module.is_null()).then(|| Borrowed::from_ptr(py, module).to_owned())
     }
 }
 
@@ -159,7 +169,9 @@ fn reason_of(status: &ffi::PyStatus) -> String {
         return "CPython gave no reason".to_owned();
     }
     // SAFETY: CPython's messages are static, nul-terminated strings.
-    unsafe { CStr::from_ptr(status.err_msg) }.to_string_lossy().into_owned()
+    unsafe { CStr::from_ptr(status.err_msg) }
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// Names a living interpreter, so that other threads can enter it.
@@ -186,13 +198,18 @@ impl InterpreterHandle {
     pub unsafe fn enter(self) -> Visit {
         // SAFETY: may be called on any thread at any time.
         let before = unsafe { ffi::PyThreadState_GetUnchecked() };
-        assert!(before.is_null(), "a thread enters one interpreter at a time");
+        assert!(
+            before.is_null(),
+            "a thread enters one interpreter at a time"
+        );
         // SAFETY: the interpreter is alive (the caller's promise); this needs no GIL.
         let state = unsafe { ffi::PyThreadState_New(self.0.as_ptr()) };
         let state = NonNull::new(state).expect("memory for a thread state");
         // SAFETY: the state is new, belongs to this thread, and is not attached.
         unsafe { ffi::PyEval_RestoreThread(state.as_ptr()) };
-        Visit { _not_send: PhantomData }
+        Visit {
+            _not_send: PhantomData,
+        }
     }
 }
 
@@ -236,7 +253,11 @@ pub fn thread_ident() -> u64 {
 /// # Safety
 ///
 /// `exception` is null or a live object of the interpreter this thread is attached to.
-pub unsafe fn throw_into(_attached: Attached<'_>, ident: u64, exception: *mut ffi::PyObject) -> bool {
+pub unsafe fn throw_into(
+    _attached: Attached<'_>,
+    ident: u64,
+    exception: *mut ffi::PyObject,
+) -> bool {
     let ident = ident as c_ulong;
     // SAFETY: attached; the function takes its own reference; the ident is compared, never followed. The C parameter
     // is an unsigned long, which pyo3-ffi declares signed: the bits are the same.
