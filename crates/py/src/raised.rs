@@ -112,6 +112,8 @@ builtin_exceptions! {
     runtime_error / raise_runtime_error => PyExc_RuntimeError,
     /// `RecursionError`.
     recursion_error / raise_recursion_error => PyExc_RecursionError,
+    /// `MemoryError`.
+    memory_error / raise_memory_error => PyExc_MemoryError,
     /// `SystemError`.
     system_error / raise_system_error => PyExc_SystemError,
     /// `TimeoutError`.
