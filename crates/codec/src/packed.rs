@@ -87,4 +87,11 @@ impl Packed {
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }
+
+    /// The array, and how many of its bytes are the message; the rest is zero.
+    #[inline]
+    #[must_use]
+    pub const fn into_parts(self) -> ([u8; Packed::CAPACITY], usize) {
+        (self.bytes, self.len as usize)
+    }
 }

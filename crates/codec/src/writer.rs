@@ -48,6 +48,14 @@ impl Writer {
         &self.bytes
     }
 
+    /// Makes room for `additional` bytes more, or says that there is none.
+    #[inline]
+    #[must_use]
+    pub fn try_reserve(&mut self, additional: usize) -> bool {
+        // A few bytes more, for the tag and the count of what will be written.
+        self.bytes.try_reserve(additional.saturating_add(16)).is_ok()
+    }
+
     /// Bytes reserved, used or not.
     #[inline]
     #[must_use]
