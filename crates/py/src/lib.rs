@@ -13,12 +13,14 @@
 mod arguments;
 mod attached;
 pub mod class;
+pub mod interpreter;
 pub mod method;
 pub mod module;
 mod object;
 mod raised;
 pub mod slots;
 mod trampoline;
+pub mod types;
 mod value;
 
 /// The raw C API, for the few calls that have no wrapper here.

@@ -131,7 +131,7 @@ unsafe fn shared(raw: RawChannel) -> ManuallyDrop<Arc<EngineChannel>> {
 
 /// # Safety
 /// A4, and *raw* points to a valid wait.
-unsafe fn wait<'a>(raw: *const RawWait) -> Wait<'a> {
+pub(super) unsafe fn wait<'a>(raw: *const RawWait) -> Wait<'a> {
     // SAFETY: by the caller.
     let raw = unsafe { &*raw };
     Wait {

@@ -98,7 +98,7 @@ impl Table {
             size: size_of::<Self>() as u32,
             engine,
             channels: channels::TABLE,
-            hosts: hosts::table(),
+            hosts: hosts::table(engine),
         }))
     }
 }
