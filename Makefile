@@ -31,7 +31,7 @@ demo: build ## measure every module of the standard library on all cores (ARGS="
 
 test: lint test-rust loom test-python ## lints, Rust tests, loom models, Python tests
 
-test-rust: build ## tests of the crates without Python
+test-rust: ## tests of the crates without Python
 	@if cargo nextest --version >/dev/null 2>&1; then \
 	  cargo nextest run $(PURE) --no-fail-fast; \
 	else \
