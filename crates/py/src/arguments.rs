@@ -107,22 +107,13 @@ impl<'a, 'py> Arguments<'a, 'py> {
         py: Attached<'py>,
         signature: &Signature<N>,
     ) -> Result<[Option<Borrowed<'a, 'py>>; N]> {
-        let mut found = [None; N];
         if self.positional > signature.positional {
             return Err(signature.too_many(py, self.positional));
         }
-        for (slot, value) in found.iter_mut().zip(self.by_position()) {
-            *slot = Some(value);
-        }
-        for (name, value) in self.by_name() {
-            let Some(index) = signature.index_of(name) else {
-                return Err(signature.unknown(py, name));
-            };
+        let mut found = self.parse_named(py, signature)?;
+        for (index, value) in self.by_position().enumerate() {
             if found[index].replace(value).is_some() {
-                return Err(signature.complain(
-                    py,
-                    &format!("'{}' was given twice", signature.parameters[index]),
-                ));
+                return Err(signature.twice(py, index));
             }
         }
         match found[..signature.required].iter().position(Option::is_none) {
@@ -133,9 +124,31 @@ impl<'a, 'py> Arguments<'a, 'py> {
             None => Ok(found),
         }
     }
+
+    /// Sorts the arguments given by name into the signature's parameters, and leaves those given by position to the caller.
+    pub fn parse_named<const N: usize>(
+        self,
+        py: Attached<'py>,
+        signature: &Signature<N>,
+    ) -> Result<[Option<Borrowed<'a, 'py>>; N]> {
+        let mut found = [None; N];
+        for (name, value) in self.by_name() {
+            let Some(index) = signature.index_of(name) else {
+                return Err(signature.unknown(py, name));
+            };
+            // Python itself refuses a name that is given twice.
+            found[index] = Some(value);
+        }
+        Ok(found)
+    }
 }
 
 impl<const N: usize> Signature<N> {
+    #[cold]
+    fn twice(&self, py: Attached<'_>, index: usize) -> Raised {
+        self.complain(py, &format!("'{}' was given twice", self.parameters[index]))
+    }
+
     fn index_of(&self, name: Borrowed<'_, '_>) -> Option<usize> {
         self.parameters.iter().position(|parameter| {
             let length = parameter.len().cast_signed();

@@ -49,6 +49,15 @@ impl<'py> Attached<'py> {
         unsafe { Owned::from_result(self, ffi::PyLong_FromUnsignedLongLong(value)) }
     }
 
+    /// A `float`.
+    ///
+    /// Returns: owned. Needs: attached. May run Python: no.
+    #[inline]
+    pub fn float(self, value: f64) -> Result<Owned<'py>> {
+        // SAFETY: attached.
+        unsafe { Owned::from_result(self, ffi::PyFloat_FromDouble(value)) }
+    }
+
     /// A `str`.
     ///
     /// Returns: owned. Needs: attached. May run Python: no.

@@ -1,0 +1,31 @@
+//! Where this thread is: on which host, in which task, and what interrupts its waits.
+
+use std::cell::RefCell;
+
+use atoll_core::client::{HostId, Interrupt, Task};
+
+/// What a thread of a host knows about itself. A thread that Atoll did not start has none.
+#[derive(Clone)]
+pub(crate) struct Current {
+    /// The host whose interpreter the thread runs.
+    pub(crate) host: HostId,
+    /// The task it runs now.
+    pub(crate) task: Option<Task>,
+    /// What ends its waits: the task's interrupt while it runs one, else the host's.
+    pub(crate) interrupt: Interrupt,
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Current>> = const { RefCell::new(None) };
+}
+
+/// Says where this thread is from now on.
+pub(crate) fn set(current: Option<Current>) {
+    // The old value drops after the borrow ends: its drop may end a task and come back here.
+    let _before = CURRENT.with(|cell| cell.replace(current));
+}
+
+/// Where this thread is.
+pub(crate) fn get() -> Option<Current> {
+    CURRENT.with(|cell| cell.borrow().clone())
+}

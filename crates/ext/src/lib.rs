@@ -1,0 +1,19 @@
+//! The extension module `atoll._native`: glue between Python and the engine, nothing else.
+//!
+//! One file per exposed thing. Values travel through [`clone`]; every wait goes through [`blocking`]; every error of the engine
+//! becomes a Python exception in [`errors`].
+
+mod blocking;
+mod channel;
+mod clone;
+mod current;
+mod errors;
+mod module;
+mod select;
+
+/// Called by the import system.
+#[expect(non_snake_case, reason = "the import system looks for this name")]
+#[unsafe(no_mangle)]
+pub extern "C" fn PyInit__native() -> *mut atoll_py::ffi::PyObject {
+    module::init()
+}

@@ -1,0 +1,80 @@
+//! The module `atoll._native` and what each interpreter that imports it owns.
+
+use std::sync::OnceLock;
+
+use atoll_core::client::{Engine, HostId};
+use atoll_py::module::{Definition, Function, Module, Slots, State};
+use atoll_py::{Result, Stored, ffi};
+
+use crate::channel::Classes;
+use crate::clone::KeyCache;
+use crate::errors::ErrorTypes;
+use crate::{blocking, select};
+
+/// The process's engine. It outlives every interpreter, so it is never taken down.
+static ENGINE: OnceLock<Engine> = OnceLock::new();
+
+/// What one interpreter owns of Atoll.
+pub(crate) struct ModuleState {
+    /// The host that this interpreter is: channel ends made here are counted for it.
+    pub(crate) host: HostId,
+    /// How its threads notice signals.
+    pub(crate) signals: blocking::Signals,
+    pub(crate) errors: ErrorTypes,
+    pub(crate) channels: Classes,
+    pub(crate) keys: KeyCache,
+}
+
+impl ModuleState {
+    /// The process's engine.
+    #[inline]
+    pub(crate) fn engine(&self) -> Engine {
+        engine()
+    }
+}
+
+/// The process's engine, started by whoever asks first.
+#[inline]
+pub(crate) fn engine() -> Engine {
+    *ENGINE.get_or_init(Engine::start)
+}
+
+impl State for ModuleState {
+    fn create<'py>(module: Module<'_, 'py, ModuleState>) -> Result<ModuleState> {
+        let host = atoll_host::agent::with_current(|agent| agent.map(|agent| agent.host()));
+        Ok(ModuleState {
+            host: host.unwrap_or(HostId::MAIN),
+            signals: blocking::Signals::new(module.py(), host)?,
+            errors: ErrorTypes::import(module)?,
+            channels: Classes::build(module)?,
+            keys: KeyCache::default(),
+        })
+    }
+
+    fn each_stored(&self, visit: &mut dyn FnMut(&Stored)) {
+        self.signals.each_stored(visit);
+        self.errors.each_stored(visit);
+        self.channels.each_stored(visit);
+        self.keys.each_stored(visit);
+    }
+}
+
+const FUNCTIONS: &[Function<ModuleState>] = &[
+    Function::new(c"select", select::SELECT_DOC, select::select),
+    Function::new(c"after", select::AFTER_DOC, select::after),
+    Function::END,
+];
+
+static SLOTS: Slots<ModuleState> = Slots::new();
+
+static MODULE: Definition<ModuleState> = Definition::new(
+    c"atoll._native",
+    c"The native part of Atoll: glue between Python and the engine. Use the names of `atoll`.",
+    FUNCTIONS,
+    &SLOTS,
+);
+
+/// What the import system gets.
+pub(crate) fn init() -> *mut ffi::PyObject {
+    MODULE.init()
+}
