@@ -1,7 +1,7 @@
 //! The engine's side of the table's channel functions.
 
 use crate::abi::{ChannelTable, RawChannel};
-use crate::channel::{Batch, Blocked, Capacity, RecvError, SendError};
+use crate::channel::{Batch, Blocked, Capacity, RecvError};
 use crate::client::{HostId, Role};
 use crate::clock::Deadline;
 use crate::engine::{Engine, EngineChannel};
@@ -10,7 +10,7 @@ use crate::park::{Bell, Interrupt, Wait};
 use crate::select::{self, Case, Op, Outcome, SelectError};
 use crate::stats::ChannelCounts;
 use std::ffi::c_void;
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -220,72 +220,63 @@ unsafe extern "C" fn release_host(engine: *const Engine, host: u64) {
     unsafe { &*engine }.release_host(HostId::from_raw(host));
 }
 
-/// Reports a send, and puts the message back to its owner's place if it was not sent.
-///
-/// # Safety
-/// A3; the message at *slot* was moved out.
-#[inline]
-unsafe fn report_send(slot: *mut Message, result: Result<(), SendError<Message>>) -> Status {
-    let (status, message) = match result {
-        Ok(()) => return Status::Done,
-        Err(SendError::Full(message)) => (Status::NotNow, message),
-        Err(SendError::Closed(message)) => (Status::Closed, message),
-        Err(SendError::Poisoned(message)) => (Status::Poisoned, message),
-        Err(SendError::TimedOut(message)) => (Status::TimedOut, message),
-        Err(SendError::Interrupted(message)) => (Status::Interrupted, message),
-    };
-    // SAFETY: A3: the place is the caller's, and empty since the message was moved out.
-    unsafe { slot.write(message) };
-    status
-}
-
-/// # Safety
-/// A3.
-#[inline]
-unsafe fn report_recv(slot: *mut Message, result: Result<Message, RecvError>) -> Status {
+fn send_status(result: Result<(), Blocked>) -> Status {
     match result {
-        Ok(message) => {
-            // SAFETY: A3: there is room for one message.
-            unsafe { slot.write(message) };
-            Status::Done
-        }
-        Err(error) => recv_status(error),
+        Ok(()) => Status::Done,
+        Err(Blocked::Full) => Status::NotNow,
+        Err(Blocked::Closed) => Status::Closed,
+        Err(Blocked::Poisoned) => Status::Poisoned,
+        Err(Blocked::TimedOut) => Status::TimedOut,
+        Err(Blocked::Interrupted) => Status::Interrupted,
     }
 }
 
-fn recv_status(error: RecvError) -> Status {
-    match error {
-        RecvError::Empty => Status::NotNow,
-        RecvError::Closed => Status::Closed,
-        RecvError::Poisoned => Status::Poisoned,
-        RecvError::TimedOut => Status::TimedOut,
-        RecvError::Interrupted => Status::Interrupted,
+fn recv_status(result: Result<(), RecvError>) -> Status {
+    match result {
+        Ok(()) => Status::Done,
+        Err(RecvError::Empty) => Status::NotNow,
+        Err(RecvError::Closed) => Status::Closed,
+        Err(RecvError::Poisoned) => Status::Poisoned,
+        Err(RecvError::TimedOut) => Status::TimedOut,
+        Err(RecvError::Interrupted) => Status::Interrupted,
     }
 }
 
 unsafe extern "C" fn try_send(raw: RawChannel, message: *mut Message) -> Status {
-    // SAFETY: A2 and A3: the message is moved out, and put back if it was not sent.
-    unsafe { report_send(message, channel(raw).channel.try_send(message.read())) }
+    // SAFETY: A2 and A3.
+    send_status(unsafe {
+        channel(raw)
+            .channel
+            .send_from(message, &Wait::until(Deadline::NOW))
+    })
 }
 
 unsafe extern "C" fn send(raw: RawChannel, message: *mut Message, until: *const RawWait) -> Status {
-    // SAFETY: A2, A3, A4: the message is moved out, and put back if it was not sent.
-    unsafe {
-        report_send(
-            message,
-            channel(raw).channel.send(message.read(), &wait(until)),
-        )
-    }
+    // SAFETY: A2, A3, A4.
+    send_status(unsafe { channel(raw).channel.send_from(message, &wait(until)) })
+}
+
+/// # Safety
+/// A3: room for one message.
+unsafe fn place<'a>(message: *mut Message) -> &'a mut MaybeUninit<Message> {
+    // SAFETY: by the caller; MaybeUninit has the layout of its content.
+    unsafe { &mut *message.cast() }
 }
 
 unsafe extern "C" fn try_recv(raw: RawChannel, message: *mut Message) -> Status {
     // SAFETY: A2 and A3.
-    unsafe { report_recv(message, channel(raw).channel.try_recv()) }
+    let (channel, place) = unsafe { (channel(raw), place(message)) };
+    recv_status(
+        channel
+            .channel
+            .recv_into(place, &Wait::until(Deadline::NOW)),
+    )
 }
 
 unsafe extern "C" fn recv(raw: RawChannel, message: *mut Message, until: *const RawWait) -> Status {
     // SAFETY: A2, A3, A4.
-    unsafe { report_recv(message, channel(raw).channel.recv(&wait(until))) }
+    let (channel, place, wait) = unsafe { (channel(raw), place(message), wait(until)) };
+    recv_status(channel.channel.recv_into(place, &wait))
 }
 
 unsafe extern "C" fn send_batch(
@@ -301,14 +292,7 @@ unsafe extern "C" fn send_batch(
     let result = unsafe { channel(raw).channel.send_batch(&mut batch, &wait(until)) };
     // SAFETY: the caller's place for the number.
     unsafe { sent.write(batch.taken()) };
-    match result {
-        Ok(()) => Status::Done,
-        Err(Blocked::Full) => Status::NotNow,
-        Err(Blocked::Closed) => Status::Closed,
-        Err(Blocked::Poisoned) => Status::Poisoned,
-        Err(Blocked::TimedOut) => Status::TimedOut,
-        Err(Blocked::Interrupted) => Status::Interrupted,
-    }
+    send_status(result)
 }
 
 unsafe extern "C" fn recv_batch(
@@ -330,10 +314,7 @@ unsafe extern "C" fn recv_batch(
     };
     // SAFETY: the caller's place for the number.
     unsafe { received.write(got) };
-    match result {
-        Ok(_) => Status::Done,
-        Err(error) => recv_status(error),
-    }
+    recv_status(result.map(drop))
 }
 
 unsafe extern "C" fn select_cases(

@@ -52,11 +52,15 @@ impl<T> Batch<'_, T> {
         message
     }
 
-    /// Puts the message that was moved out last back to the front.
-    pub(crate) fn put_back(&mut self, message: T) {
-        assert!(self.taken > 0, "only a message that was taken comes back");
-        self.taken -= 1;
-        // SAFETY: `taken` was below `total`, and that place was moved out of: it is free to write.
-        unsafe { self.first.add(self.taken).write(message) };
+    /// Where the next message is.
+    pub(crate) fn front(&self) -> *mut T {
+        assert!(self.taken < self.total, "an empty batch has no front");
+        // SAFETY: below `total`, so in bounds by `from_raw`.
+        unsafe { self.first.add(self.taken) }
+    }
+
+    /// Counts the front message as moved out: it was sent from its place.
+    pub(crate) fn skip_sent(&mut self) {
+        self.taken += 1;
     }
 }

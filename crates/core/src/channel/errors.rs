@@ -68,3 +68,16 @@ impl<T> SendError<T> {
         }
     }
 }
+
+impl Blocked {
+    /// The same with the message that was not sent.
+    pub fn with<T>(self, message: T) -> SendError<T> {
+        match self {
+            Self::Full => SendError::Full(message),
+            Self::Closed => SendError::Closed(message),
+            Self::Poisoned => SendError::Poisoned(message),
+            Self::TimedOut => SendError::TimedOut(message),
+            Self::Interrupted => SendError::Interrupted(message),
+        }
+    }
+}

@@ -154,20 +154,17 @@ impl<T> List<T> {
         }
     }
 
-    /// Puts one message in, unless closed.
-    pub(crate) fn put(&self, message: T) -> Put<T> {
-        let mut message = MaybeUninit::new(message);
-        // SAFETY: one initialised message, moved out at most once by the batch; on Shut it is still here.
-        let mut batch = unsafe { Batch::from_raw(std::ptr::from_mut(&mut message).cast(), 1) };
-        match self.put_batch(&mut batch) {
-            Put::Done => Put::Done,
-            // SAFETY: nothing was taken from the batch.
-            Put::Shut(()) | Put::Full(()) => Put::Shut(unsafe { message.assume_init() }),
-        }
+    /// Moves one message in, unless closed.
+    ///
+    /// # Safety
+    /// *message* points to a message. After `Done` it was moved out, otherwise it is still there.
+    pub(crate) unsafe fn put(&self, message: *const T) -> Put {
+        // SAFETY: one message, by the caller; the batch moves it out exactly if it is put in.
+        self.put_batch(&mut unsafe { Batch::from_raw(message.cast_mut(), 1) })
     }
 
     /// Puts in a part of the batch, at least one message, unless closed.
-    pub(crate) fn put_batch(&self, batch: &mut Batch<'_, T>) -> Put<()> {
+    pub(crate) fn put_batch(&self, batch: &mut Batch<'_, T>) -> Put {
         let mut backoff = Backoff::new();
         let mut next_block = None;
         loop {
@@ -175,7 +172,7 @@ impl<T> List<T> {
             let tail = self.tail.position.load(Ordering::Acquire);
             let block = self.tail.block.load(Ordering::Acquire);
             if tail & MARK != 0 {
-                return Put::Shut(());
+                return Put::Shut;
             }
             let offset = tail % LAP;
             if offset == BLOCK {
@@ -226,18 +223,15 @@ impl<T> List<T> {
         }
     }
 
-    /// Takes the oldest message out.
-    pub(crate) fn take(&self) -> Take<T> {
-        let mut message = None;
-        match self.take_batch(1, |taken| message = Some(taken)) {
-            Take::Got(_) => message.map_or(Take::Empty, Take::Got),
-            Take::Empty => Take::Empty,
-            Take::Shut => Take::Shut,
-        }
+    /// Takes the oldest message out, into *place*, which holds it after `Got`.
+    pub(crate) fn take(&self, place: &mut MaybeUninit<T>) -> Take {
+        self.take_batch(1, |message| {
+            place.write(message);
+        })
     }
 
     /// Takes up to *max* of the oldest messages out, into *sink*.
-    pub(crate) fn take_batch(&self, max: usize, mut sink: impl FnMut(T)) -> Take<usize> {
+    pub(crate) fn take_batch(&self, max: usize, mut sink: impl FnMut(T)) -> Take {
         let mut backoff = Backoff::new();
         loop {
             let head = self.head.position.load(Ordering::Acquire);

@@ -13,6 +13,7 @@ mod ring;
 pub use batch::Batch;
 pub use errors::{Blocked, RecvError, SendError};
 
+use crate::clock::Deadline;
 use crate::park::{Key, SpinBudget, Wait, WaitQueue, Waiter};
 use crate::select::{self, Case, Op, Outcome, SelectError};
 use crate::stats::ChannelCounts;
@@ -21,6 +22,7 @@ use crate::sync::{Arc, Mutex, lock};
 use list::List;
 use rendezvous::{Rendezvous, SendEnd};
 use ring::Ring;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::num::NonZeroUsize;
 
 /// How many messages a channel holds before senders wait.
@@ -34,17 +36,19 @@ pub enum Capacity {
     Unbounded,
 }
 
-/// What came of an attempt to put.
-pub(crate) enum Put<T> {
+/// What came of an attempt to put. (No message in it: moving one through several enums costs more than
+/// the whole ring.)
+pub(crate) enum Put {
     Done,
-    Full(T),
+    Full,
     /// No more sends are allowed.
-    Shut(T),
+    Shut,
 }
 
 /// What came of an attempt to take.
-pub(crate) enum Take<T> {
-    Got(T),
+pub(crate) enum Take {
+    /// So many messages.
+    Got(usize),
     Empty,
     /// No more receives are allowed, or closed and drained.
     Shut,
@@ -96,89 +100,138 @@ impl<T> Channel<T> {
     /// Sends without waiting.
     #[inline]
     pub fn try_send(&self, message: T) -> Result<(), SendError<T>> {
-        let put = match &self.flavour {
-            Flavour::Ring(ring) => ring.put(message),
-            Flavour::List(list) => list.put(message),
-            Flavour::Rendezvous(place) => place.put(message),
+        self.send(message, &Wait::until(Deadline::NOW))
+    }
+
+    /// Takes the oldest message without waiting.
+    #[inline]
+    pub fn try_recv(&self) -> Result<T, RecvError> {
+        self.recv(&Wait::until(Deadline::NOW))
+    }
+
+    /// Sends, waiting for room (for a receiver, if the capacity is zero).
+    #[inline]
+    pub fn send(&self, message: T, wait: &Wait<'_>) -> Result<(), SendError<T>> {
+        let mut message = ManuallyDrop::new(message);
+        // SAFETY: the message is here, and taken back below unless it was sent.
+        match unsafe { self.send_from(&mut *message, wait) } {
+            Ok(()) => Ok(()),
+            Err(reason) => Err(reason.with(ManuallyDrop::into_inner(message))),
+        }
+    }
+
+    /// Takes the oldest message, waiting for one.
+    #[inline]
+    pub fn recv(&self, wait: &Wait<'_>) -> Result<T, RecvError> {
+        let mut place = MaybeUninit::uninit();
+        self.recv_into(&mut place, wait)?;
+        // SAFETY: a receive that succeeds fills the place.
+        Ok(unsafe { place.assume_init() })
+    }
+
+    /// As [`Self::send`], from the message's place in memory.
+    ///
+    /// # Safety
+    /// *message* points to a message. After `Ok` it was moved out, otherwise it is there (again).
+    #[inline]
+    pub unsafe fn send_from(&self, message: *mut T, wait: &Wait<'_>) -> Result<(), Blocked> {
+        // SAFETY: by the caller.
+        match unsafe { self.try_send_from(message) } {
+            Err(Blocked::Full) if !wait.deadline.is_now() => {
+                // SAFETY: still there.
+                unsafe { self.wait_to_send(message, wait) }
+            }
+            result => result,
+        }
+    }
+
+    /// As [`Self::recv`], into a place that holds the message after `Ok`.
+    #[inline]
+    pub fn recv_into(&self, place: &mut MaybeUninit<T>, wait: &Wait<'_>) -> Result<(), RecvError> {
+        match self.try_recv_into(place) {
+            Err(RecvError::Empty) if !wait.deadline.is_now() => self.wait_to_recv(place, wait),
+            result => result,
+        }
+    }
+
+    /// # Safety
+    /// As for [`Self::send_from`].
+    #[inline]
+    unsafe fn try_send_from(&self, message: *mut T) -> Result<(), Blocked> {
+        // SAFETY: by the caller: each moves the message out exactly if it says Done.
+        let put = unsafe {
+            match &self.flavour {
+                Flavour::Ring(ring) => ring.put(message),
+                Flavour::List(list) => list.put(message),
+                Flavour::Rendezvous(place) => place.put(message),
+            }
         };
         match put {
             Put::Done => {
                 self.receivers.notify(1);
                 Ok(())
             }
-            Put::Full(message) => Err(SendError::Full(message)),
-            Put::Shut(message) => Err(self.send_refused(message)),
+            Put::Full => Err(Blocked::Full),
+            Put::Shut => Err(self.send_refused()),
         }
     }
 
-    /// Takes the oldest message without waiting.
     #[inline]
-    pub fn try_recv(&self) -> Result<T, RecvError> {
+    fn try_recv_into(&self, place: &mut MaybeUninit<T>) -> Result<(), RecvError> {
         let take = match &self.flavour {
-            Flavour::Ring(ring) => ring.take(),
-            Flavour::List(list) => list.take(),
-            Flavour::Rendezvous(place) => place.take(),
+            Flavour::Ring(ring) => ring.take(place),
+            Flavour::List(list) => list.take(place),
+            Flavour::Rendezvous(meeting) => meeting.take(place),
         };
         match take {
-            Take::Got(message) => {
+            Take::Got(_) => {
                 self.senders.notify(1);
-                Ok(message)
+                Ok(())
             }
             Take::Empty => Err(RecvError::Empty),
             Take::Shut => Err(self.recv_refused()),
         }
     }
 
-    /// Sends, waiting for room (for a receiver, if the capacity is zero).
-    pub fn send(&self, message: T, wait: &Wait<'_>) -> Result<(), SendError<T>> {
-        let mut message = match self.try_send(message) {
-            Err(SendError::Full(message)) if !wait.deadline.is_now() => Some(message),
-            other => return other,
-        };
+    /// # Safety
+    /// As for [`Self::send_from`].
+    #[cold]
+    unsafe fn wait_to_send(&self, message: *mut T, wait: &Wait<'_>) -> Result<(), Blocked> {
+        // SAFETY: the message is there until one of these moves it out and says Ok.
         let spun = self
             .send_spin
-            .spin(|| match self.try_send(message.take()?) {
-                Err(SendError::Full(back)) => {
-                    message = Some(back);
-                    None
-                }
-                other => Some(other),
+            .spin(|| match unsafe { self.try_send_from(message) } {
+                Err(Blocked::Full) => None,
+                result => Some(result),
             });
         if let Some(result) = spun {
             return result;
         }
-        let Some(message) = message else {
-            unreachable!("an unfinished spin gives the message back")
-        };
         let mut case = [Case {
             channel: self,
-            op: Op::Send(Some(message)),
+            // SAFETY: moved out here; put back below unless it was sent.
+            op: Op::Send(Some(unsafe { message.read() })),
         }];
         let result = select::wait_for_one(&mut case, wait);
         let [case] = case;
-        let back = || match case.op {
-            Op::Send(Some(message)) => message,
-            _ => unreachable!("a send that did not happen keeps its message"),
-        };
+        if let Op::Send(Some(unsent)) = case.op {
+            // SAFETY: the place was moved out of above.
+            unsafe { message.write(unsent) };
+        }
         match result {
             Ok((_, Outcome::Sent)) => Ok(()),
-            Ok((_, Outcome::SendRefused)) => Err(self.send_refused(back())),
-            Ok(_) => unreachable!("a send case has a send's outcome"),
-            Err(SelectError::NoneReady) => Err(SendError::Full(back())),
-            Err(SelectError::TimedOut) => Err(SendError::TimedOut(back())),
-            Err(SelectError::Interrupted) => Err(SendError::Interrupted(back())),
+            Ok(_) => Err(self.send_refused()),
+            Err(SelectError::NoneReady) => Err(Blocked::Full),
+            Err(SelectError::TimedOut) => Err(Blocked::TimedOut),
+            Err(SelectError::Interrupted) => Err(Blocked::Interrupted),
         }
     }
 
-    /// Takes the oldest message, waiting for one.
-    pub fn recv(&self, wait: &Wait<'_>) -> Result<T, RecvError> {
-        match self.try_recv() {
-            Err(RecvError::Empty) if !wait.deadline.is_now() => {}
-            other => return other,
-        }
-        let spun = self.recv_spin.spin(|| match self.try_recv() {
+    #[cold]
+    fn wait_to_recv(&self, place: &mut MaybeUninit<T>, wait: &Wait<'_>) -> Result<(), RecvError> {
+        let spun = self.recv_spin.spin(|| match self.try_recv_into(place) {
             Err(RecvError::Empty) => None,
-            other => Some(other),
+            result => Some(result),
         });
         if let Some(result) = spun {
             return result;
@@ -188,9 +241,11 @@ impl<T> Channel<T> {
             op: Op::Recv,
         }];
         match select::wait_for_one(&mut case, wait) {
-            Ok((_, Outcome::Received(message))) => Ok(message),
-            Ok((_, Outcome::RecvRefused)) => Err(self.recv_refused()),
-            Ok(_) => unreachable!("a receive case has a receive's outcome"),
+            Ok((_, Outcome::Received(message))) => {
+                place.write(message);
+                Ok(())
+            }
+            Ok(_) => Err(self.recv_refused()),
             Err(SelectError::NoneReady) => Err(RecvError::Empty),
             Err(SelectError::TimedOut) => Err(RecvError::TimedOut),
             Err(SelectError::Interrupted) => Err(RecvError::Interrupted),
@@ -205,12 +260,12 @@ impl<T> Channel<T> {
             let put = match &self.flavour {
                 Flavour::Ring(ring) => ring.put_batch(batch),
                 Flavour::List(list) => list.put_batch(batch),
-                Flavour::Rendezvous(_) => Put::Full(()),
+                Flavour::Rendezvous(_) => Put::Full,
             };
             match put {
                 Put::Done => self.receivers.notify(batch.taken() - before),
-                Put::Shut(()) => return Err(self.send_refused(()).reason()),
-                Put::Full(()) => self.send_one_of(batch, wait)?,
+                Put::Shut => return Err(self.send_refused()),
+                Put::Full => self.send_one_of(batch, wait)?,
             }
         }
         Ok(())
@@ -218,13 +273,9 @@ impl<T> Channel<T> {
 
     /// Sends the batch's next message in the waiting way.
     fn send_one_of(&self, batch: &mut Batch<'_, T>, wait: &Wait<'_>) -> Result<(), Blocked> {
-        // SAFETY: the batch is not empty (its caller's loop), so the message is there.
-        let message = unsafe { batch.next().assume_init() };
-        self.send(message, wait).map_err(|error| {
-            let reason = error.reason();
-            batch.put_back(error.into_message());
-            reason
-        })
+        // SAFETY: the batch is not empty (its caller's loop), so the message is there; the batch counts
+        // it as taken exactly if it was sent.
+        unsafe { self.send_from(batch.front(), wait) }.map(|()| batch.skip_sent())
     }
 
     /// Takes up to *max* messages into *sink*, waiting only for the first. Returns how many.
@@ -252,14 +303,15 @@ impl<T> Channel<T> {
             let take = match &self.flavour {
                 Flavour::Ring(ring) => ring.take_batch(max - got, &mut *sink),
                 Flavour::List(list) => list.take_batch(max - got, &mut *sink),
-                Flavour::Rendezvous(place) => match place.take() {
-                    Take::Got(message) => {
-                        sink(message);
-                        Take::Got(1)
+                Flavour::Rendezvous(meeting) => {
+                    let mut place = MaybeUninit::uninit();
+                    let take = meeting.take(&mut place);
+                    if let Take::Got(_) = take {
+                        // SAFETY: a take that got something fills the place.
+                        sink(unsafe { place.assume_init() });
                     }
-                    Take::Empty => Take::Empty,
-                    Take::Shut => Take::Shut,
-                },
+                    take
+                }
             };
             match take {
                 Take::Got(taken) => {
@@ -383,11 +435,11 @@ impl<T> Channel<T> {
         }
     }
 
-    fn send_refused<M>(&self, message: M) -> SendError<M> {
+    fn send_refused(&self) -> Blocked {
         if self.is_poisoned() {
-            SendError::Poisoned(message)
+            Blocked::Poisoned
         } else {
-            SendError::Closed(message)
+            Blocked::Closed
         }
     }
 

@@ -14,6 +14,7 @@ use crate::channel::{Put, Take};
 use crate::park::{Key, Waiter};
 use crate::sync::{Arc, Mutex, lock};
 use std::collections::VecDeque;
+use std::mem::MaybeUninit;
 
 struct Offer<T> {
     key: Key,
@@ -74,25 +75,31 @@ impl<T> Rendezvous<T> {
     }
 
     /// Hands the message to a waiting receiver, if there is one.
-    pub(crate) fn put(&self, message: T) -> Put<T> {
+    ///
+    /// # Safety
+    /// *message* points to a message. After `Done` it was moved out, otherwise it is still there.
+    pub(crate) unsafe fn put(&self, message: *const T) -> Put {
         let mut inner = lock(&self.0);
         if inner.shut {
-            return Put::Shut(message);
+            return Put::Shut;
         }
         while let Some(request) = inner.receivers.pop_front() {
             if request.waiter.claim(request.case) {
-                inner.delivered.push((request.key, message));
+                // SAFETY: the caller's message, moved out once: this returns Done.
+                inner
+                    .delivered
+                    .push((request.key, unsafe { message.read() }));
                 inner.exchanged += 1;
                 drop(inner);
                 request.waiter.wake();
                 return Put::Done;
             }
         }
-        Put::Full(message)
+        Put::Full
     }
 
-    /// Takes the message of a waiting sender, if there is one.
-    pub(crate) fn take(&self) -> Take<T> {
+    /// Takes the message of a waiting sender, if there is one, into *place*.
+    pub(crate) fn take(&self, place: &mut MaybeUninit<T>) -> Take {
         let mut inner = lock(&self.0);
         while let Some(offer) = inner.senders.pop_front() {
             if offer.waiter.claim(offer.case) {
@@ -100,7 +107,8 @@ impl<T> Rendezvous<T> {
                 inner.received += 1;
                 drop(inner);
                 offer.waiter.wake();
-                return Take::Got(offer.message);
+                place.write(offer.message);
+                return Take::Got(1);
             }
             // Claimed for another of its cases: it will come for its message.
             inner.returned.push((offer.key, offer.message));

@@ -121,18 +121,21 @@ impl<T> Ring<T> {
         Room::Free(room)
     }
 
-    /// Puts one message in, unless the ring is full or closed.
+    /// Moves one message in, unless the ring is full or closed.
+    ///
+    /// # Safety
+    /// *message* points to a message. After `Done` it was moved out, otherwise it is still there.
     #[inline]
-    pub(crate) fn put(&self, message: T) -> Put<T> {
+    pub(crate) unsafe fn put(&self, message: *const T) -> Put {
         let mut backoff = Backoff::new();
         // ORDERING: Relaxed: the exchange below validates it.
         let mut tail = self.tail.position.load(Ordering::Relaxed);
         loop {
             if tail & MARK != 0 {
-                return Put::Shut(message);
+                return Put::Shut;
             }
             if let Room::Full = self.room(tail, 1) {
-                return Put::Full(message);
+                return Put::Full;
             }
             let slot = self.slot(tail);
             let stamp = slot.stamp.load(Ordering::Acquire);
@@ -144,9 +147,10 @@ impl<T> Ring<T> {
                     Ordering::Relaxed,
                 ) {
                     Ok(_) => {
-                        // SAFETY: I3: the claim makes this slot ours until we stamp it; by I2 it is empty.
+                        // SAFETY: I3: the claim makes this slot ours until we stamp it; by I2 it is empty. The
+                        // message is moved out of the caller's place, by the caller's leave.
                         slot.message.with_mut(|cell| unsafe {
-                            cell.write(MaybeUninit::new(message));
+                            cell.cast::<T>().copy_from_nonoverlapping(message, 1);
                         });
                         // ORDERING: pairs with the Acquire in `take` and `take_batch`.
                         slot.stamp.store(tail + 1, Ordering::Release);
@@ -165,15 +169,15 @@ impl<T> Ring<T> {
     }
 
     /// Puts in as many messages of the batch as there is room for; at least one if not full or closed.
-    pub(crate) fn put_batch(&self, batch: &mut Batch<'_, T>) -> Put<()> {
+    pub(crate) fn put_batch(&self, batch: &mut Batch<'_, T>) -> Put {
         let mut backoff = Backoff::new();
         let mut tail = self.tail.position.load(Ordering::Relaxed);
         loop {
             if tail & MARK != 0 {
-                return Put::Shut(());
+                return Put::Shut;
             }
             let Room::Free(room) = self.room(tail, batch.len() as u64) else {
-                return Put::Full(());
+                return Put::Full;
             };
             let free = (0..room)
                 .take_while(|&i| self.slot(tail + i).stamp.load(Ordering::Acquire) == tail + i)
@@ -207,9 +211,9 @@ impl<T> Ring<T> {
         }
     }
 
-    /// Takes the oldest message out.
+    /// Takes the oldest message out, into *place*, which holds it after `Got`.
     #[inline]
-    pub(crate) fn take(&self) -> Take<T> {
+    pub(crate) fn take(&self, place: &mut MaybeUninit<T>) -> Take {
         let mut backoff = Backoff::new();
         let mut head = self.head.load(Ordering::Relaxed);
         loop {
@@ -225,7 +229,10 @@ impl<T> Ring<T> {
                     Ordering::SeqCst,
                     Ordering::Relaxed,
                 ) {
-                    Ok(_) => return Take::Got(self.release(head)),
+                    Ok(_) => {
+                        self.release(head, place);
+                        return Take::Got(1);
+                    }
                     Err(_) => backoff.spin(),
                 }
             } else if let Some(verdict) = self.nothing_at(head, stamp, &mut backoff) {
@@ -236,7 +243,7 @@ impl<T> Ring<T> {
     }
 
     /// Takes up to *max* of the oldest messages out, into *sink*.
-    pub(crate) fn take_batch(&self, max: usize, mut sink: impl FnMut(T)) -> Take<usize> {
+    pub(crate) fn take_batch(&self, max: usize, mut sink: impl FnMut(T)) -> Take {
         let mut backoff = Backoff::new();
         let mut head = self.head.load(Ordering::Relaxed);
         let max = (max as u64).min(self.slots.len() as u64);
@@ -260,7 +267,10 @@ impl<T> Ring<T> {
                 ) {
                     Ok(_) => {
                         for position in head..head + ready {
-                            sink(self.release(position));
+                            let mut message = MaybeUninit::uninit();
+                            self.release(position, &mut message);
+                            // SAFETY: `release` has moved the position's message there.
+                            sink(unsafe { message.assume_init() });
                         }
                         return Take::Got(ready as usize);
                     }
@@ -273,23 +283,25 @@ impl<T> Ring<T> {
         }
     }
 
-    /// Moves the message of a claimed position out and frees its slot.
+    /// Moves the message of a claimed position to *place* and frees its slot.
     #[inline(always)]
-    fn release(&self, position: u64) -> T {
+    fn release(&self, position: u64, place: &mut MaybeUninit<T>) {
         let slot = self.slot(position);
-        // SAFETY: I3: the caller claimed the position; I2: its stamp said that it holds a message.
-        let message = slot
-            .message
-            .with_mut(|cell| unsafe { cell.read().assume_init() });
+        // SAFETY: I3: the caller claimed the position; I2: its stamp said that it holds a message, which
+        // is moved from one place to the other.
+        slot.message.with_mut(|cell| unsafe {
+            place
+                .as_mut_ptr()
+                .copy_from_nonoverlapping(cell.cast::<T>(), 1);
+        });
         // ORDERING: pairs with the Acquire in `put` and `put_batch`.
         slot.stamp
             .store(position + self.mask + 1, Ordering::Release);
-        message
     }
 
     /// The slot at *head* holds no message for us: empty, closed, or somebody is at work there.
     #[inline]
-    fn nothing_at<R>(&self, head: u64, stamp: u64, backoff: &mut Backoff) -> Option<Take<R>> {
+    fn nothing_at(&self, head: u64, stamp: u64, backoff: &mut Backoff) -> Option<Take> {
         if (stamp.wrapping_sub(head + 1) as i64) > 0 {
             // Another receiver was faster.
             backoff.spin();
@@ -344,7 +356,10 @@ impl<T> Ring<T> {
             while self.slot(position).stamp.load(Ordering::Acquire) != position + 1 {
                 backoff.snooze();
             }
-            drop(self.release(position));
+            let mut message = MaybeUninit::uninit();
+            self.release(position, &mut message);
+            // SAFETY: `release` has moved the position's message there.
+            drop(unsafe { message.assume_init() });
         }
     }
 

@@ -16,8 +16,9 @@ pub(crate) struct SpinBudget {
 const BUSY: u32 = 1 << 31;
 
 impl SpinBudget {
-    const LEAST: u32 = 16;
-    const MOST: u32 = 512;
+    const LEAST: u32 = 32;
+    const MOST: u32 = 1024;
+    const PAUSES: u32 = 16;
 
     pub(crate) fn new() -> Self {
         Self {
@@ -35,10 +36,14 @@ impl SpinBudget {
         if rounds & BUSY != 0 {
             return None;
         }
-        for _ in 0..rounds {
-            for _ in 0..4 {
+        let mut pauses = 1;
+        let mut spent = 0;
+        while spent < rounds {
+            for _ in 0..pauses {
                 std::hint::spin_loop();
             }
+            spent += pauses;
+            pauses = (pauses * 2).min(Self::PAUSES);
             if let Some(result) = attempt() {
                 self.rounds
                     .store((rounds * 2).min(Self::MOST), Ordering::Relaxed);
