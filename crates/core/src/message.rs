@@ -140,6 +140,18 @@ impl Message {
             .map_or(0, |parcel| unsafe { (*parcel).ends.length })
     }
 
+    /// The channel ends that it carries.
+    #[must_use]
+    pub fn ends(&self) -> &[End] {
+        match self.parcel() {
+            None => &[],
+            // SAFETY: M1: the parcel is ours and lives as long as the message; so many ends are initialised.
+            Some(parcel) => unsafe {
+                std::slice::from_raw_parts((*parcel).ends.pointer, (*parcel).ends.length)
+            },
+        }
+    }
+
     /// Moves the channel ends out, in the order in which they were put in.
     #[must_use]
     pub fn take_ends(&mut self) -> Vec<End> {

@@ -8,8 +8,11 @@ mod channel;
 mod clone;
 mod current;
 mod errors;
+mod host;
+mod job;
 mod module;
 mod select;
+mod task;
 
 /// Called by the import system.
 #[expect(non_snake_case, reason = "the import system looks for this name")]

@@ -3,13 +3,13 @@
 use std::sync::OnceLock;
 
 use atoll_core::client::{Engine, HostId};
-use atoll_py::module::{Definition, Function, Module, Slots, State};
+use atoll_py::module::{self, Definition, Function, Module, Slots};
 use atoll_py::{Result, Stored, ffi};
 
 use crate::channel::Classes;
 use crate::clone::KeyCache;
 use crate::errors::ErrorTypes;
-use crate::{blocking, select};
+use crate::{blocking, host, job, select, task};
 
 /// The process's engine. It outlives every interpreter, so it is never taken down.
 static ENGINE: OnceLock<Engine> = OnceLock::new();
@@ -22,8 +22,12 @@ pub(crate) struct ModuleState {
     pub(crate) signals: blocking::Signals,
     pub(crate) errors: ErrorTypes,
     pub(crate) channels: Classes,
+    pub(crate) tasks: task::Classes,
     pub(crate) keys: KeyCache,
 }
+
+/// The same, for short.
+pub(crate) type State = ModuleState;
 
 impl ModuleState {
     /// The process's engine.
@@ -36,16 +40,18 @@ impl ModuleState {
 /// The process's engine, started by whoever asks first.
 #[inline]
 pub(crate) fn engine() -> Engine {
-    *ENGINE.get_or_init(Engine::start)
+    *ENGINE.get_or_init(host::start_engine)
 }
 
-impl State for ModuleState {
+impl module::State for ModuleState {
     fn create<'py>(module: Module<'_, 'py, ModuleState>) -> Result<ModuleState> {
         let host = atoll_host::agent::with_current(|agent| agent.map(|agent| agent.host()));
+        let errors = ErrorTypes::import(module)?;
         Ok(ModuleState {
             host: host.unwrap_or(HostId::MAIN),
             signals: blocking::Signals::new(module.py(), host)?,
-            errors: ErrorTypes::import(module)?,
+            tasks: task::Classes::build(module, &errors.cancellation)?,
+            errors,
             channels: Classes::build(module)?,
             keys: KeyCache::default(),
         })
@@ -55,6 +61,7 @@ impl State for ModuleState {
         self.signals.each_stored(visit);
         self.errors.each_stored(visit);
         self.channels.each_stored(visit);
+        self.tasks.each_stored(visit);
         self.keys.each_stored(visit);
     }
 }
@@ -62,6 +69,15 @@ impl State for ModuleState {
 const FUNCTIONS: &[Function<ModuleState>] = &[
     Function::new(c"select", select::SELECT_DOC, select::select),
     Function::new(c"after", select::AFTER_DOC, select::after),
+    Function::new(c"submit", task::SUBMIT_DOC, task::submit),
+    Function::new(c"current_task", task::CURRENT_TASK_DOC, task::current_task),
+    Function::new(c"next_job", job::NEXT_JOB_DOC, job::next_job),
+    Function::new(c"launch", host::LAUNCH_DOC, host::launch),
+    Function::new(c"close_host", host::CLOSE_HOST_DOC, host::close_host),
+    Function::new(c"hosts", host::HOSTS_DOC, host::hosts),
+    Function::new(c"host_running", host::HOST_RUNNING_DOC, host::host_running),
+    Function::new(c"current_host", host::CURRENT_HOST_DOC, host::current_host),
+    Function::new(c"shutdown", host::SHUTDOWN_DOC, host::shutdown),
     Function::END,
 ];
 

@@ -78,6 +78,8 @@ pub(super) const TABLE: ChannelTable = ChannelTable {
     capacity,
     acquire,
     release,
+    hold,
+    let_go,
     transfer,
     release_host,
     try_send,
@@ -196,6 +198,18 @@ unsafe extern "C" fn release(engine: *const Engine, raw: RawChannel, from: u32, 
     let (engine, shared) = unsafe { (&*engine, shared(raw)) };
     let shared = ManuallyDrop::into_inner(shared);
     engine.release(&shared, role(from), HostId::from_raw(owner));
+}
+
+/// One more hold on the channel itself, which is no end of it: it keeps nothing open.
+unsafe extern "C" fn hold(raw: RawChannel) {
+    // SAFETY: A2.
+    let shared = unsafe { shared(raw) };
+    std::mem::forget(Arc::clone(&shared));
+}
+
+unsafe extern "C" fn let_go(raw: RawChannel) {
+    // SAFETY: A2, for a hold that the caller gives up.
+    drop(ManuallyDrop::into_inner(unsafe { shared(raw) }));
 }
 
 unsafe extern "C" fn transfer(

@@ -49,6 +49,8 @@ pub(crate) struct ChannelTable {
     pub(crate) capacity: unsafe extern "C" fn(RawChannel) -> i64,
     pub(crate) acquire: unsafe extern "C" fn(*const Engine, RawChannel, u32, u64),
     pub(crate) release: unsafe extern "C" fn(*const Engine, RawChannel, u32, u64),
+    pub(crate) hold: unsafe extern "C" fn(RawChannel),
+    pub(crate) let_go: unsafe extern "C" fn(RawChannel),
     pub(crate) transfer: unsafe extern "C" fn(*const Engine, RawChannel, u32, u64, u64) -> bool,
     pub(crate) release_host: unsafe extern "C" fn(*const Engine, u64),
     pub(crate) try_send: unsafe extern "C" fn(RawChannel, *mut Message) -> Status,

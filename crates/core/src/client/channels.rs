@@ -426,6 +426,41 @@ impl Drop for End {
     }
 }
 
+/// The power to poison a channel without holding an end of it: it keeps the channel open for nobody.
+pub struct Poisoner {
+    table: &'static Table,
+    channel: *const c_void,
+}
+
+// SAFETY: a hold on a thread-safe channel.
+unsafe impl Send for Poisoner {}
+
+impl Poisoner {
+    /// For the channel of this end.
+    #[must_use]
+    pub fn of(end: &End) -> Self {
+        // SAFETY: A2: the end's reference.
+        unsafe { (end.table.channels.hold)(end.channel) };
+        Self {
+            table: end.table,
+            channel: end.channel,
+        }
+    }
+
+    /// As [`End::poison`].
+    pub fn poison(&self, reason: &[u8]) -> bool {
+        // SAFETY: A2: our hold, and as many bytes as told.
+        unsafe { (self.table.channels.poison)(self.channel, reason.as_ptr(), reason.len()) }
+    }
+}
+
+impl Drop for Poisoner {
+    fn drop(&mut self) {
+        // SAFETY: A2: our hold, given back once.
+        unsafe { (self.table.channels.let_go)(self.channel) }
+    }
+}
+
 impl std::fmt::Debug for End {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("End")

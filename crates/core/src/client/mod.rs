@@ -11,7 +11,9 @@ pub use crate::channel::{Blocked, Capacity, RecvError};
 pub use crate::clock::Deadline;
 pub use crate::message::Message;
 pub use crate::region::Region;
-pub use channels::{BatchError, Case, End, Op, Outcome, Role, SelectError, Selected, SendError};
+pub use channels::{
+    BatchError, Case, End, Op, Outcome, Poisoner, Role, SelectError, Selected, SendError,
+};
 pub use hosts::*;
 pub use waits::{Bell, Interrupt, Wait};
 

@@ -1,0 +1,165 @@
+//! Hosts as Python sees them: launching, closing, listing, and the end of the process.
+
+use std::ffi::CStr;
+
+use atoll_core::client::{Deadline, Engine, HostId, HostKind, HostState, Wait};
+use atoll_host::subinterpreter::SubinterpreterDriver;
+use atoll_py::module::Module;
+use atoll_py::{Arguments, Attached, Owned, Result, Signature, ffi};
+
+use crate::channel::parameters;
+use crate::current::{self, Current};
+use crate::module::{self, ModuleState};
+use crate::task::{check_kind, host_of, module_path, name_of, raise_refusal, refuse_fork, texts_of, wait_for};
+
+/// Starts the engine of this process, with what it needs to start interpreters.
+pub(crate) fn start_engine() -> Engine {
+    let engine = Engine::start();
+    engine.install(Box::new(SubinterpreterDriver::new(engine, arrived)));
+    engine
+}
+
+/// A thread has begun to work for a host.
+fn arrived(host: HostId) {
+    let interrupt = module::engine().host_interrupt(host);
+    current::set(interrupt.map(|interrupt| Current { host, task: None, interrupt }));
+}
+
+pub(crate) const LAUNCH_DOC: &CStr = c"Start an interpreter, wait until it is ready, and return its host id.";
+
+/// `launch(kind, name, path) -> int`.
+pub(crate) fn launch<'py>(module: Module<'_, 'py, ModuleState>, arguments: Arguments<'_, 'py>) -> Result<Owned<'py>> {
+    const SIGNATURE: Signature<3> =
+        Signature { function: "launch", parameters: ["kind", "name", "path"], required: 3, positional: 3 };
+    let (py, state) = (module.py(), module.state()?);
+    let [Some(kind), Some(name), Some(path)] = arguments.parse(py, &SIGNATURE)? else {
+        unreachable!("all three are required")
+    };
+    refuse_fork(py, state)?;
+    check_kind(py, state, kind)?;
+    let path = match path.is_none() {
+        true => module_path(py)?,
+        false => texts_of(path)?,
+    };
+    let name = name_of(name)?;
+    let engine = state.engine();
+    let host = match engine.launch(name.as_deref(), Some(&path)) {
+        Ok(host) => host,
+        Err(error) => return Err(raise_refusal(py, state, &error)),
+    };
+    match wait_for(py, state, None, |wait| engine.wait_ready(host, wait)) {
+        Ok(Some(Err(error))) => Err(raise_refusal(py, state, &error)),
+        Ok(Some(Ok(())) | None) => py.uint(host.to_raw()),
+        Err(raised) => {
+            // Nobody will know its number.
+            engine.close_host(host);
+            Err(raised)
+        }
+    }
+}
+
+pub(crate) const CLOSE_HOST_DOC: &CStr = c"Close a host and wait until it is gone; False after *timeout* seconds.";
+
+/// `close_host(host_id, timeout) -> bool`.
+pub(crate) fn close_host<'py>(module: Module<'_, 'py, ModuleState>, arguments: Arguments<'_, 'py>) -> Result<Owned<'py>> {
+    const SIGNATURE: Signature<2> =
+        Signature { function: "close_host", parameters: ["host_id", "timeout"], required: 2, positional: 2 };
+    let (py, state) = (module.py(), module.state()?);
+    let [Some(host), timeout] = arguments.parse(py, &SIGNATURE)? else {
+        unreachable!("it is required")
+    };
+    let host = host_of(py, host)?;
+    let engine = state.engine();
+    // A bad timeout closes nothing.
+    parameters::deadline(py, timeout)?;
+    if engine.is_forked() {
+        // The host is the parent's. Nothing is left of it here.
+        return Ok(py.bool(true).to_owned());
+    }
+    py.detach(|| engine.close_host(host));
+    let ended = wait_for(py, state, timeout, |wait| engine.wait_host_ended(host, wait))?;
+    Ok(py.bool(ended.is_some()).to_owned())
+}
+
+pub(crate) const HOSTS_DOC: &CStr = c"(id, kind, name, state, running, threads) of every host, oldest first.";
+
+/// `hosts() -> list[tuple[int, str, str, str, int, int]]`.
+pub(crate) fn hosts<'py>(module: Module<'_, 'py, ModuleState>, _: Arguments<'_, 'py>) -> Result<Owned<'py>> {
+    let (py, state) = (module.py(), module.state()?);
+    refuse_fork(py, state)?;
+    // SAFETY: attached.
+    let list = unsafe { Owned::from_result(py, ffi::PyList_New(0))? };
+    for host in state.engine().list_hosts() {
+        let row = py.tuple([
+            py.uint(host.id.to_raw())?,
+            py.string(kind_word(host.kind))?,
+            py.string(&host.name)?,
+            py.string(state_word(host.state))?,
+            count(py, host.running)?,
+            count(py, host.threads)?,
+        ])?;
+        // SAFETY: attached, a live list and a live object.
+        let status = unsafe { ffi::PyList_Append(list.as_ptr(), row.as_ptr()) };
+        if status < 0 {
+            // SAFETY: the call reports an exception.
+            return Err(unsafe { atoll_py::Raised::assume(py) });
+        }
+    }
+    Ok(list)
+}
+
+fn count(py: Attached<'_>, number: usize) -> Result<Owned<'_>> {
+    py.uint(number as u64)
+}
+
+const fn kind_word(kind: HostKind) -> &'static str {
+    match kind {
+        HostKind::Main => "main",
+        HostKind::Interpreter => "interpreter",
+    }
+}
+
+const fn state_word(state: HostState) -> &'static str {
+    match state {
+        HostState::Starting => "starting",
+        HostState::Ready => "ready",
+        HostState::Closing => "closing",
+        HostState::Ended => "ended",
+    }
+}
+
+pub(crate) const HOST_RUNNING_DOC: &CStr = c"Whether a task runs on the host now.";
+
+/// `host_running(host_id) -> bool`.
+pub(crate) fn host_running<'py>(module: Module<'_, 'py, ModuleState>, arguments: Arguments<'_, 'py>) -> Result<Owned<'py>> {
+    const SIGNATURE: Signature<1> =
+        Signature { function: "host_running", parameters: ["host_id"], required: 1, positional: 1 };
+    let (py, state) = (module.py(), module.state()?);
+    let [Some(host)] = arguments.parse(py, &SIGNATURE)? else {
+        unreachable!("it is required")
+    };
+    refuse_fork(py, state)?;
+    let running = state.engine().is_host_running(host_of(py, host)?);
+    Ok(py.bool(running).to_owned())
+}
+
+pub(crate) const CURRENT_HOST_DOC: &CStr = c"The host id of this interpreter; 1 is the main one.";
+
+/// `current_host() -> int`.
+pub(crate) fn current_host<'py>(module: Module<'_, 'py, ModuleState>, _: Arguments<'_, 'py>) -> Result<Owned<'py>> {
+    module.py().uint(module.state()?.host.to_raw())
+}
+
+pub(crate) const SHUTDOWN_DOC: &CStr = c"Close every host; the number of threads that did not end within *timeout* seconds.";
+
+/// `shutdown(timeout) -> int`.
+pub(crate) fn shutdown<'py>(module: Module<'_, 'py, ModuleState>, arguments: Arguments<'_, 'py>) -> Result<Owned<'py>> {
+    const SIGNATURE: Signature<1> =
+        Signature { function: "shutdown", parameters: ["timeout"], required: 1, positional: 1 };
+    let (py, state) = (module.py(), module.state()?);
+    let [timeout] = arguments.parse(py, &SIGNATURE)?;
+    let deadline: Deadline = parameters::deadline(py, timeout)?;
+    let engine = state.engine();
+    let left = py.detach(|| engine.shutdown(&Wait::until(deadline)));
+    count(py, left)
+}
