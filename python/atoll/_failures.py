@@ -117,14 +117,14 @@ def _record_of(error: BaseException) -> Record:
     }
 
 
-def _dump_class(cls: type) -> list[bytes]:
+def _dump_class(cls: type) -> list[bytes | None]:
     """The class and its bases as blobs, nearest first: the other side takes the first that it can load."""
-    blobs = []
+    blobs: list[bytes | None] = []
     for base in cls.__mro__:
         try:
             blobs.append(_dump_exactly(base))
         except Exception:
-            continue
+            blobs.append(None)
         if base.__module__ == "builtins":
             break
     return blobs
@@ -199,6 +199,8 @@ def _build(index: int, records: list[Record], errors: dict[int, BaseException], 
 
 def _instance(record: Record, arguments: tuple[Any, ...]) -> BaseException:
     for position, blob in enumerate(record["class"]):
+        if blob is None:
+            continue
         try:
             cls = _shipping.undump(blob, keep_known_classes=True)
             # The nearest base written in C knows how to make the object; a `__new__` in Python may want anything.

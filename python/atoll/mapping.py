@@ -58,8 +58,8 @@ def map[T](
     _check_count("chunksize", chunksize)
     shipment = _shipping.pack(fn, _shipping.new_path())
     items = zip(*iterables, strict=False)
-    bar = _progress_bar(iterables) if progress else None
-    return _Mapping(shipment, items, kind, workers or _default_workers(), chunksize).results(bar)
+    make_bar = _progress_bar(iterables) if progress else None
+    return _Mapping(shipment, items, kind, workers or _default_workers(), chunksize).results(make_bar)
 
 
 def _check_count(name: str, count: int | None) -> None:
@@ -77,7 +77,8 @@ def _default_workers() -> int:
     return os.process_cpu_count() or 1
 
 
-def _progress_bar(iterables: tuple[Iterable[Any], ...]) -> Any:
+def _progress_bar(iterables: tuple[Iterable[Any], ...]) -> Callable[[], Any]:
+    """What draws the bar once there is something to show."""
     try:
         from tqdm import tqdm
     except ImportError as error:
@@ -91,7 +92,7 @@ def _progress_bar(iterables: tuple[Iterable[Any], ...]) -> Any:
             lengths.append(len(iterable))  # type: ignore[arg-type]
         except TypeError:
             continue
-    return tqdm(total=min(lengths) if lengths else None, disable=False)
+    return lambda: tqdm(total=min(lengths, default=None))
 
 
 class _Mapping:
@@ -123,7 +124,8 @@ class _Mapping:
         self._results: _native.Channel[tuple[int, list[Any], bytes | None, float]] = _native.Channel(None)
         self._ended: _native.Channel[int] = _native.Channel(None)
 
-    def results(self, bar: Any) -> Iterator[Any]:
+    def results(self, make_bar: Callable[[], Any] | None) -> Iterator[Any]:
+        bar = make_bar() if make_bar is not None else None
         finished = False
         try:
             while True:
