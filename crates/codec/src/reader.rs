@@ -101,7 +101,7 @@ impl<'a> Reader<'a> {
     ///
     /// Where bytes are left.
     #[inline]
-    pub fn finish(self) -> Result<(), Corrupt> {
+    pub fn finish(&self) -> Result<(), Corrupt> {
         if self.next == self.bytes.len() {
             Ok(())
         } else {

@@ -34,14 +34,20 @@ impl<'a, 'py> Dict<'a, 'py> {
     /// # Safety
     /// Nobody changes the dict from the first call to the last use of a pair: no Python code runs, no other thread has it.
     #[inline(always)]
-    pub unsafe fn next(self, position: &mut isize) -> Option<(Borrowed<'a, 'py>, Borrowed<'a, 'py>)> {
+    pub unsafe fn next(
+        self,
+        position: &mut isize,
+    ) -> Option<(Borrowed<'a, 'py>, Borrowed<'a, 'py>)> {
         let (mut key, mut value) = (ptr::null_mut(), ptr::null_mut());
         let dict = self.0.as_ptr();
         // SAFETY: attached, a dict (T1), places for the results, a position that only this function moves.
         let found = unsafe { ffi::PyDict_Next(dict, position, &raw mut key, &raw mut value) };
         // SAFETY: both are set where one was found, and the dict keeps them alive, says the caller.
         (found != 0).then(|| unsafe {
-            (Borrowed::from_ptr(self.0.py(), key), Borrowed::from_ptr(self.0.py(), value))
+            (
+                Borrowed::from_ptr(self.0.py(), key),
+                Borrowed::from_ptr(self.0.py(), value),
+            )
         })
     }
 

@@ -58,7 +58,8 @@ impl<'py> Int<'_, 'py> {
     fn longer_to_i64(self) -> Option<i64> {
         let mut overflow = 0;
         // SAFETY: attached, an int (T1), so nothing but overflow can happen, and that sets no exception.
-        let value = unsafe { ffi::PyLong_AsLongLongAndOverflow(self.0.as_ptr(), &raw mut overflow) };
+        let value =
+            unsafe { ffi::PyLong_AsLongLongAndOverflow(self.0.as_ptr(), &raw mut overflow) };
         (overflow == 0).then_some(value)
     }
 

@@ -143,7 +143,10 @@ impl<'a, 'py> Tuple<'a, 'py> {
         // SAFETY: T1, and the place exists, says the caller. It holds nothing, or a reference that is ours to drop.
         unsafe {
             let first = &raw mut (*self.0.as_ptr().cast::<ffi::PyTupleObject>()).ob_item;
-            let before = first.cast::<*mut ffi::PyObject>().add(index).replace(item.into_ptr());
+            let before = first
+                .cast::<*mut ffi::PyObject>()
+                .add(index)
+                .replace(item.into_ptr());
             ffi::Py_XDECREF(before);
         }
     }

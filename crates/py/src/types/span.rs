@@ -21,7 +21,11 @@ impl<'py> Range<'_, 'py> {
     ///
     /// Returns: owned. Needs: attached. May run Python: no (they are plain members).
     pub fn parts(self) -> Result<[Owned<'py>; 3]> {
-        Ok([self.0.attr(c"start")?, self.0.attr(c"stop")?, self.0.attr(c"step")?])
+        Ok([
+            self.0.attr(c"start")?,
+            self.0.attr(c"stop")?,
+            self.0.attr(c"step")?,
+        ])
     }
 
     /// `range(*parts)`.

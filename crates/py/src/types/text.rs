@@ -54,7 +54,10 @@ impl<'a, 'py> Text<'a, 'py> {
         let object = self.0.as_ptr();
         // SAFETY: T1.
         let (len, data) = unsafe {
-            (ffi::PyUnicode_GET_LENGTH(object).cast_unsigned(), ffi::PyUnicode_DATA(object).cast::<u8>())
+            (
+                ffi::PyUnicode_GET_LENGTH(object).cast_unsigned(),
+                ffi::PyUnicode_DATA(object).cast::<u8>(),
+            )
         };
         // The characters of an exact str lie behind its head, and that of an ASCII str is the shorter one.
         let width = if data.addr() == object.addr() + size_of::<ffi::PyASCIIObject>() {
@@ -68,7 +71,9 @@ impl<'a, 'py> Text<'a, 'py> {
             }
         };
         // SAFETY: CPython stores `len` characters of that width there, and keeps them as long as the object.
-        (width, unsafe { slice::from_raw_parts(data, len * width.bytes_per_character()) })
+        (width, unsafe {
+            slice::from_raw_parts(data, len * width.bytes_per_character())
+        })
     }
 
     /// A `str` of these characters.
@@ -85,7 +90,10 @@ impl<'a, 'py> Text<'a, 'py> {
         let len = data.len() / width.bytes_per_character();
         // SAFETY: attached. The result is checked before use.
         let text = unsafe {
-            Owned::from_result(py, ffi::PyUnicode_New(len.cast_signed(), width.largest_character()))?
+            Owned::from_result(
+                py,
+                ffi::PyUnicode_New(len.cast_signed(), width.largest_character()),
+            )?
         };
         if len > 0 {
             // SAFETY: the str is new, of that length and width, so it has room for `data.len()` bytes and nobody has seen

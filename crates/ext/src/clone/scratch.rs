@@ -1,0 +1,74 @@
+//! What a walk needs for a while, kept by each thread for its next walk.
+
+use std::cell::Cell;
+use std::thread::LocalKey;
+
+use atoll_codec::Writer;
+
+use super::memo::Memo;
+use super::{decode, encode};
+
+/// The working memory of one `encode`.
+#[derive(Default)]
+pub(super) struct Scratch {
+    pub(super) writer: Writer,
+    pub(super) memo: Memo,
+    pub(super) frames: Vec<encode::Frame<'static, 'static>>,
+}
+
+thread_local! {
+    static ENCODE: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
+    static DECODE: Cell<Vec<decode::Frame<'static>>> = const { Cell::new(Vec::new()) };
+}
+
+/// The most frames whose memory is kept.
+const FRAMES_KEPT: usize = 256;
+
+/// Takes what this thread keeps: nothing while a walk further up its stack has it, or when the thread is about to end.
+fn take<T: Default>(kept: &'static LocalKey<Cell<T>>) -> T {
+    kept.try_with(Cell::take).unwrap_or_default()
+}
+
+fn keep<T>(kept: &'static LocalKey<Cell<T>>, value: T) {
+    // Where the thread is about to end, the memory is simply freed.
+    let _ = kept.try_with(|cell| cell.set(value));
+}
+
+/// The memory of a vector, empty, for another type of the same layout (the same frame with other lifetimes).
+pub(super) fn emptied<T, U>(mut frames: Vec<T>) -> Vec<U> {
+    frames.clear();
+    // The standard library collects such an iterator into the memory that it came from.
+    frames
+        .into_iter()
+        .map(|_| unreachable!("it was cleared"))
+        .collect()
+}
+
+impl Scratch {
+    /// The thread's own working memory, empty.
+    pub(super) fn take() -> Box<Scratch> {
+        take(&ENCODE).unwrap_or_default()
+    }
+
+    /// Keeps the memory for the thread's next walk.
+    pub(super) fn give_back(mut self: Box<Scratch>) {
+        self.writer.clear();
+        self.memo.clear();
+        if self.frames.capacity() > FRAMES_KEPT {
+            self.frames = Vec::new();
+        }
+        keep(&ENCODE, Some(self));
+    }
+}
+
+/// Memory for the frames of one `decode`.
+pub(super) fn take_frames<'py>() -> Vec<decode::Frame<'py>> {
+    emptied(take(&DECODE))
+}
+
+/// Keeps it for the thread's next walk.
+pub(super) fn give_back_frames(frames: Vec<decode::Frame<'_>>) {
+    if frames.capacity() <= FRAMES_KEPT {
+        keep(&DECODE, emptied(frames));
+    }
+}
