@@ -8,6 +8,7 @@
     select, after            wait for several channels at once        channels.py
     Interpreter, list_hosts  a host of one's own, all the hosts       interpreters.py
     capabilities             what this machine can do, and why not    interpreters.py
+    clone                    the copy that another interpreter gets   _native.pyi
     AtollError and below     every error                              _errors.py
     python -m atoll          the command line                         cli/
 
@@ -27,6 +28,7 @@ from ._errors import (
     RemoteTraceback,
     TaskCancelled,
 )
+from ._native import clone
 from .channels import (
     AfterCase,
     Channel,
@@ -50,6 +52,8 @@ __all__ = [
     "map", "run", "spawn", "Task", "TaskGroup", "running",
     # channels
     "Channel", "Sender", "Receiver", "ChannelStats", "select", "SendCase", "after", "AfterCase",
+    # messages
+    "clone",
     # hosts
     "Interpreter", "list_hosts", "capabilities",
     # errors
