@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cloudpickle
 import pytest
 
 PATIENCE = 30.0
@@ -76,6 +77,14 @@ class Child:
         if self.process.poll() is None:
             self.process.kill()
         self.process.communicate()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def send_functions_of_the_module_by_value(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Other interpreters need not import the test module, and with it pytest, to call its functions."""
+    cloudpickle.register_pickle_by_value(request.module)
+    yield
+    cloudpickle.unregister_pickle_by_value(request.module)
 
 
 @pytest.fixture

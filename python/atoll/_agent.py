@@ -27,6 +27,7 @@ def serve() -> None:
     while (job := _native.next_job()) is not None:
         _perform(job)
         del job
+    _forget_thread()
 
 
 def _perform(job: _native.Job) -> None:
@@ -113,6 +114,14 @@ def _release_frames(error: BaseException) -> None:
             trace = trace.tb_next
         current.__traceback__ = None
         pending += (current.__cause__, current.__context__)
+
+
+def _forget_thread() -> None:
+    """Drop threading's record of this thread, made if a task asked for it, while the interpreter can still do so."""
+    threading = sys.modules.get("threading")
+    records = getattr(threading, "_thread_local_info", None)
+    if records is not None:
+        vars(records).clear()
 
 
 def _flush() -> None:

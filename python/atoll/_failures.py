@@ -192,7 +192,11 @@ def _build(index: int, records: list[Record], errors: dict[int, BaseException], 
     for name, blob in record["slots"].items():
         _set(error, name, _load(blob))
     for name, blob in record["state"].items():
-        error.__dict__[name] = _load(blob)
+        # cloudpickle turns `__slots__` of a class that it rebuilds into ordinary attributes; here they are slots again.
+        if isinstance(getattr(type(error), name, None), types.MemberDescriptorType):
+            _set(error, name, _load(blob))
+        else:
+            error.__dict__[name] = _load(blob)
     errors[index] = error
     return error
 

@@ -152,16 +152,29 @@ def _importable_name(fn: object) -> tuple[str, str] | None:
     found: object = module
     for part in qualname.split("."):
         found = getattr(found, part, None)
-    if found is not fn or not _is_findable(module_name, module):
+    if found is not fn or not _is_findable(module_name, module) or _is_registered(module_name):
         return None
     return module_name, qualname
 
 
+def _is_registered(name: str) -> bool:
+    """Whether the user told cloudpickle to send this module, or a package around it, by value."""
+    cloudpickle = sys.modules.get("cloudpickle")
+    if cloudpickle is None or not (registered := cloudpickle.list_registry_pickle_by_value()):
+        return False
+    while name:
+        if name in registered:
+            return True
+        name = name.rpartition(".")[0]
+    return False
+
+
 def _look_up(module_name: str, qualname: str) -> Function:
     module = sys.modules.get(module_name)
-    if module is None:
+    if module is None or getattr(getattr(module, "__spec__", None), "_initializing", False):
         import importlib
 
+        # Another thread may be in the middle of this import: then this waits for it, as `import` does.
         module = importlib.import_module(module_name)
     found: Any = module
     for part in qualname.split("."):

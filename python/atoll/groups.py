@@ -121,7 +121,7 @@ class TaskGroup:
         try:
             while (token := self._ended.recv()) != _BODY_LEFT:
                 self._settle(token)
-        except AtollError:
+        except (AtollError, Cancellation):
             return  # the host of this interpreter closes
 
     def _wait_for_all(self) -> None:

@@ -32,9 +32,9 @@ def echo(requests: atoll.Receiver[Any], answers: atoll.Sender[Any]) -> None:
         answers.send(request)
 
 
-def outcome_of(verb: Callable[..., Any], *args: Any) -> tuple[str, Any]:
+def outcome_of(end: Any, verb: str, *args: Any) -> tuple[str, Any]:
     try:
-        return "returned", verb(*args)
+        return "returned", getattr(end, verb)(*args)
     except atoll.AtollError as error:
         return type(error).__name__, getattr(error, "reason", None)
 
@@ -97,20 +97,20 @@ def test_close_lets_receivers_drain_and_then_ends_them(spawn: Spawn) -> None:
     channel.close()
     channel.close()
     assert spawn(receive_all, channel.receiver).result(timeout=30) == [1, 2, 3]
-    assert spawn(outcome_of, channel.receiver.recv).result(timeout=30) == ("ChannelClosed", None)
-    assert spawn(outcome_of, channel.sender.send, 4).result(timeout=30) == ("ChannelClosed", None)
+    assert spawn(outcome_of, channel.receiver, "recv").result(timeout=30) == ("ChannelClosed", None)
+    assert spawn(outcome_of, channel.sender, "send", 4).result(timeout=30) == ("ChannelClosed", None)
 
 
 def test_close_wakes_a_receiver_that_waits_at_a_host(spawn: Spawn) -> None:
     channel: Channel[int] = Channel()
-    task = spawn(outcome_of, channel.receiver.recv)
+    task = spawn(outcome_of, channel.receiver, "recv")
     channel.close()
     assert task.result(timeout=30) == ("ChannelClosed", None)
 
 
 def test_close_wakes_a_sender_that_waits_at_a_host(spawn: Spawn) -> None:
     channel: Channel[int] = Channel(0)
-    task = spawn(outcome_of, channel.sender.send, 1)
+    task = spawn(outcome_of, channel.sender, "send", 1)
     channel.close()
     assert task.result(timeout=30) == ("ChannelClosed", None)
 
@@ -120,8 +120,8 @@ def test_poison_drops_what_is_buffered_and_tells_both_sides_why(spawn: Spawn) ->
     channel.send_many([1, 2, 3])
     channel.poison(["leak", 3])
     channel.poison("again")
-    assert spawn(outcome_of, channel.receiver.recv).result(timeout=30) == ("ChannelPoisoned", ["leak", 3])
-    assert spawn(outcome_of, channel.sender.send, 4).result(timeout=30) == ("ChannelPoisoned", ["leak", 3])
+    assert spawn(outcome_of, channel.receiver, "recv").result(timeout=30) == ("ChannelPoisoned", ["leak", 3])
+    assert spawn(outcome_of, channel.sender, "send", 4).result(timeout=30) == ("ChannelPoisoned", ["leak", 3])
     assert len(channel) == 0
 
 
