@@ -6,6 +6,8 @@ Prints:
     True
 """
 
+from __future__ import annotations
+
 import atoll
 
 type Question = tuple[str, int, atoll.Sender[object]]

@@ -27,7 +27,7 @@ from atoll.cli.usage import UsageError
 SHOWN_MODULES = 10
 SHOWN_PROBLEMS = 5
 MAX_WORKERS = 256
-COUNTERS = ("sent", "received", "high_water", "blocked_senders", "blocked_receivers")
+COUNTERS = ("capacity", "sent", "received", "high_water")
 
 type Message = tuple[Any, ...]  # the fields of a Module
 
