@@ -40,6 +40,13 @@ struct Block<T> {
 }
 
 impl<T> Block<T> {
+    #[cfg(not(loom))]
+    fn new() -> Box<Self> {
+        // SAFETY: zeros are a null pointer, states without a flag, and uninitialised messages.
+        unsafe { Box::new_zeroed().assume_init() }
+    }
+
+    #[cfg(loom)]
     fn new() -> Box<Self> {
         Box::new(Self {
             next: AtomicPtr::new(std::ptr::null_mut()),
@@ -210,12 +217,14 @@ impl<T> List<T> {
         }
     }
 
-    /// Keeps the high-water mark, looking at `head` only when the stale copy says that it may rise.
+    /// Keeps the high-water mark, looking at `head` only when the stale copy says that it may have risen
+    /// by a sixteenth: a list that only grows would otherwise pay for each message. So the mark may be
+    /// up to that much too low (exact below 16); `counts` makes up for the depth that there is now.
     fn note_depth(&self, tail: u64) {
         // ORDERING: Relaxed: a statistic.
         let known = self.tail.known_other.load(Ordering::Relaxed);
         let high = self.tail.high_water.load(Ordering::Relaxed);
-        if count(tail).saturating_sub(count(known)) > high {
+        if tail.saturating_sub(known) > high + high / 16 {
             let head = self.head.position.load(Ordering::Relaxed) & !MARK;
             self.tail.known_other.store(head, Ordering::Relaxed);
             let depth = count(tail).saturating_sub(count(head));
@@ -371,10 +380,12 @@ impl<T> List<T> {
     pub(crate) fn counts(&self) -> (u64, u64, u64) {
         let head = self.head.position.load(Ordering::SeqCst);
         let tail = self.tail.position.load(Ordering::SeqCst);
+        let (sent, received) = (count(tail), count(head));
+        let high_water = self.tail.high_water.load(Ordering::Relaxed);
         (
-            count(tail),
-            count(head),
-            self.tail.high_water.load(Ordering::Relaxed),
+            sent,
+            received,
+            high_water.max(sent.saturating_sub(received)),
         )
     }
 

@@ -156,7 +156,11 @@ impl<T> Ring<T> {
                         slot.stamp.store(tail + 1, Ordering::Release);
                         return Put::Done;
                     }
-                    Err(_) => backoff.spin(),
+                    Err(now) => {
+                        backoff.spin();
+                        tail = now;
+                        continue;
+                    }
                 }
             } else if (stamp.wrapping_sub(tail) as i64) < 0 {
                 // A receiver has claimed the message of the last lap and is about to release the slot.
@@ -204,7 +208,11 @@ impl<T> Ring<T> {
                         }
                         return Put::Done;
                     }
-                    Err(_) => backoff.spin(),
+                    Err(now) => {
+                        backoff.spin();
+                        tail = now;
+                        continue;
+                    }
                 }
             }
             tail = self.tail.position.load(Ordering::Relaxed);
@@ -233,7 +241,11 @@ impl<T> Ring<T> {
                         self.release(head, place);
                         return Take::Got(1);
                     }
-                    Err(_) => backoff.spin(),
+                    Err(now) => {
+                        backoff.spin();
+                        head = now;
+                        continue;
+                    }
                 }
             } else if let Some(verdict) = self.nothing_at(head, stamp, &mut backoff) {
                 return verdict;
@@ -274,7 +286,11 @@ impl<T> Ring<T> {
                         }
                         return Take::Got(ready as usize);
                     }
-                    Err(_) => backoff.spin(),
+                    Err(now) => {
+                        backoff.spin();
+                        head = now;
+                        continue;
+                    }
                 }
             } else if let Some(verdict) = self.nothing_at(head, first, &mut backoff) {
                 return verdict;
