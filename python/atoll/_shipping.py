@@ -227,11 +227,11 @@ def _pickler_type() -> Any:
             super().__init__(stream)
             self.ends: list[End] = []
 
-        def persistent_id(self, value: object) -> int | None:
-            if not isinstance(value, _END_TYPES):
-                return None
-            self.ends.append(value)
-            return len(self.ends) - 1
+        def persistent_id(self, value: Any) -> int | None:
+            if isinstance(value, _END_TYPES):
+                self.ends.append(value)
+                return len(self.ends) - 1
+            return None
 
         def reducer_override(self, value: Any) -> Any:
             module = getattr(value, "__module__", None) if isinstance(value, (type, types.FunctionType)) else None
@@ -263,7 +263,7 @@ def _unpickler_type() -> Any:
             self._known: set[type] = set()
 
         def persistent_load(self, index: Any) -> End:
-            return self._ends[index]
+            return self._ends[int(index)]
 
         def find_class(self, module: str, name: str) -> Any:
             found = super().find_class(module, name)

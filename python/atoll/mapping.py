@@ -265,20 +265,10 @@ def _dump(error: BaseException) -> bytes:
 
 def _sendable(values: list[Any]) -> tuple[list[Any], bytes | None]:
     """The results before the first that cannot be cloned, and the error of that one."""
-    trial: _native.Channel[Any] = _native.Channel(None)
     for position, value in enumerate(values):
         try:
-            trial.send_nowait(value)
+            _native.clone(value)
         except CloneError as error:
-            root, rest = _split_path(str(error.path))
-            del root
-            return values[:position], dump_failure(CloneError(f"result{rest}", error.type_name, hint=error.hint))
+            path = "result" + error.path.removeprefix("value")
+            return values[:position], dump_failure(CloneError(path, error.type_name, hint=error.hint))
     return values, None
-
-
-def _split_path(path: str) -> tuple[str, str]:
-    """`message[3].x` is the root `message` and the rest `[3].x`."""
-    for position, character in enumerate(path):
-        if character in "[.":
-            return path[:position], path[position:]
-    return path, ""
