@@ -13,6 +13,7 @@ import platform
 import sysconfig
 import time
 import warnings
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -30,6 +31,7 @@ MAX_WORKERS = 256
 COUNTERS = ("capacity", "sent", "received", "high_water")
 
 type Message = tuple[Any, ...]  # the fields of a Module
+type Watch = Callable[[Iterable[Message], int, str], Iterable[Message]]
 
 
 class Survey(NamedTuple):
@@ -41,8 +43,8 @@ class Survey(NamedTuple):
     channels: dict[str, dict[str, int]]
 
 
-def survey(files: list[str], workers: int) -> Survey:
-    """Measure *files* with *workers* tasks in parallel interpreters."""
+def survey(files: list[str], workers: int, watch: Watch = progress) -> Survey:
+    """Measure *files* with *workers* tasks in parallel interpreters; *watch* shows how far it is."""
     names = atoll.Channel[str](capacity=64)
     results = atoll.Channel[Message](capacity=64)
     found, report = results.receiver, results.sender
@@ -54,7 +56,7 @@ def survey(files: list[str], workers: int) -> Survey:
         for index in range(workers):
             group.spawn(measure_all, names.receiver, report, name=f"measure-{index + 1}")
         report.close()
-        arriving = progress(found, len(files), called(workers))
+        arriving = watch(found, len(files), called(workers))
         modules = [Module(*message) for message in arriving]
 
     seconds = time.perf_counter() - began
@@ -95,11 +97,17 @@ def python_files(folder: Path) -> list[str]:
     )
 
 
-def warm_up(files: list[str]) -> None:
-    """Read every file once, so that both passes find all in the operating system's cache."""
+def warm_up(files: list[str], workers: int) -> None:
+    """Let neither pass pay for what comes first: reading the files from the disk, starting the interpreters."""
     for path in files:
         with suppress(OSError):
             Path(path).read_bytes()
+    survey(files[:workers], workers, watch=unseen)
+
+
+def unseen(items: Iterable[Message], _total: int, _what: str) -> Iterable[Message]:
+    """Shows no progress."""
+    return items
 
 
 def tables(folder: Path, alone: Survey, together: Survey) -> str:
@@ -229,7 +237,7 @@ def run(arguments: argparse.Namespace) -> int:
     workers = arguments.workers or max(2, os.process_cpu_count() or 1)
 
     print(f"{len(files):,} files of {folder}, on CPython {platform.python_version()}", flush=True)
-    warm_up(files)
+    warm_up(files, workers)
     alone = survey(files, 1)
     together = survey(files, workers) if workers > 1 else alone
     print(f"\n{tables(folder, alone, together)}")
