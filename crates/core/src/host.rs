@@ -149,7 +149,7 @@ impl Host {
             load: AtomicUsize::new(0),
             jobs: WaitQueue::new(),
             changes: WaitQueue::new(),
-            spin: SpinBudget::new(),
+            spin: SpinBudget::eager(),
             hosts,
         })
     }

@@ -98,7 +98,7 @@ impl Task {
                 listeners: Vec::new(),
             }),
             changes: WaitQueue::new(),
-            spin: SpinBudget::new(),
+            spin: SpinBudget::eager(),
         })
     }
 

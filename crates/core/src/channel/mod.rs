@@ -90,8 +90,8 @@ impl<T> Channel<T> {
             },
             senders: WaitQueue::new(),
             receivers: WaitQueue::new(),
-            send_spin: SpinBudget::new(),
-            recv_spin: SpinBudget::new(),
+            send_spin: SpinBudget::patient(),
+            recv_spin: SpinBudget::eager(),
             poisoned: AtomicBool::new(false),
             reason: Mutex::new(None),
         }

@@ -8,8 +8,12 @@ use crate::sync::atomic::{AtomicU32, Ordering};
 /// side usually answers sooner. Each success doubles the budget, each failure halves it, within
 /// bounds; a channel whose messages are far apart soon spins for less than a microsecond. Only one
 /// thread a side spins at a time: more would take cores from those who could make progress.
+///
+/// Pauses between looks grow up to a limit. A look costs the other side, too (it takes the cache line
+/// away that it works on), so whoever can afford to wait should look rarely.
 pub(crate) struct SpinBudget {
     rounds: AtomicU32,
+    longest_pause: u32,
 }
 
 /// Marks that somebody is spinning.
@@ -18,11 +22,22 @@ const BUSY: u32 = 1 << 31;
 impl SpinBudget {
     const LEAST: u32 = 32;
     const MOST: u32 = 1024;
-    const PAUSES: u32 = 16;
 
-    pub(crate) fn new() -> Self {
+    /// For a side that should notice at once: someone waits for its answer.
+    pub(crate) fn eager() -> Self {
+        Self::with_longest_pause(16)
+    }
+
+    /// For a side that has time: a sender whose messages fill the channel. The longer it looks away, the
+    /// more room it finds.
+    pub(crate) fn patient() -> Self {
+        Self::with_longest_pause(64)
+    }
+
+    fn with_longest_pause(longest_pause: u32) -> Self {
         Self {
             rounds: AtomicU32::new(Self::MOST / 2),
+            longest_pause,
         }
     }
 
@@ -43,7 +58,7 @@ impl SpinBudget {
                 std::hint::spin_loop();
             }
             spent += pauses;
-            pauses = (pauses * 2).min(Self::PAUSES);
+            pauses = (pauses * 2).min(self.longest_pause);
             if let Some(result) = attempt() {
                 self.rounds
                     .store((rounds * 2).min(Self::MOST), Ordering::Relaxed);
