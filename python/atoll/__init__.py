@@ -8,7 +8,7 @@
     select, after            wait for several channels at once        channels.py
     Interpreter, list_hosts  a host of one's own, all the hosts       interpreters.py
     capabilities             what this machine can do, and why not    interpreters.py
-    clone                    the copy that another interpreter gets   _native.pyi
+    clone                    the copy that another interpreter gets   cloning.py
     AtollError and below     every error                              _errors.py
     python -m atoll          the command line                         cli/
 
@@ -28,7 +28,6 @@ from ._errors import (
     RemoteTraceback,
     TaskCancelled,
 )
-from ._native import clone
 from .channels import (
     AfterCase,
     Channel,
@@ -39,12 +38,13 @@ from .channels import (
     after,
     select,
 )
+from .cloning import clone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .groups import TaskGroup
     from .interpreters import Interpreter, capabilities, list_hosts
-    from .mapping import map  # noqa: A004 - the builtin's namesake on purpose: ordered, lazy, parallel
+    from .mapping import map
     from .tasks import Task, run, running, spawn
 
 __all__ = [

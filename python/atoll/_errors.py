@@ -130,7 +130,7 @@ class TaskCancelled(AtollError):
     code = "task_cancelled"
 
 
-class Cancellation(BaseException):  # noqa: N818 - it is a request, not an error
+class Cancellation(BaseException):
     """What a cancelled task finds raised in its code, so that it can clean up. Do not raise it, do not swallow it.
 
     Not an `AtollError` and not an `Exception`, so that `except Exception` lets it pass.

@@ -13,6 +13,8 @@ from . import _exit, _native
 from ._errors import AtollError, Cancellation, ChannelEmpty, TaskCancelled
 from .tasks import Task
 
+__all__ = ["TaskGroup"]
+
 _BODY_LEFT = -1
 
 

@@ -13,6 +13,8 @@ from typing import Any, NoReturn, Self
 from . import _native, _shipping
 from .tasks import Task, wait_or_cancel
 
+__all__ = ["Interpreter", "capabilities", "list_hosts"]
+
 CLOSE_TIMEOUT = 5.0
 """Seconds `Interpreter.close` gives running code to end, unless told otherwise."""
 

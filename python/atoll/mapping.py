@@ -21,6 +21,8 @@ from ._errors import AtollError, Cancellation, CloneError
 from ._failures import dump_failure, load_failure
 from .tasks import Task, spawn
 
+__all__ = ["map"]
+
 CHUNK_SECONDS = 0.005
 """An adaptive chunk is as many calls as take about this long."""
 

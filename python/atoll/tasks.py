@@ -15,6 +15,8 @@ from . import _exit, _native, _shipping
 from ._errors import AtollError, ChannelClosed, ChannelEmpty, HostDied, HostUnavailable, RemoteTraceback, TaskCancelled
 from ._failures import load_failure
 
+__all__ = ["Task", "run", "running", "spawn"]
+
 CANCEL_WAIT = 0.1
 """Seconds `Task.cancel` waits to learn whether the cancellation was delivered."""
 

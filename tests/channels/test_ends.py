@@ -175,7 +175,7 @@ def test_an_end_in_a_message_that_nobody_takes_is_released() -> None:
 
 def test_equality_is_of_channel_and_direction() -> None:
     channel, other = Channel[int](), Channel[int]()
-    assert channel == channel  # noqa: PLR0124 - that is what is tested
+    assert channel == channel
     assert channel.sender == channel.sender
     assert channel.sender != channel.receiver
     assert channel != channel.sender
