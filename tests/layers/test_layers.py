@@ -25,7 +25,7 @@ CRATES = {
 LAYERS = [
     {"atoll._errors"},
     {"atoll._native"},
-    {"atoll.channels", "atoll._shipping", "atoll._exit"},
+    {"atoll.channels", "atoll.cloning", "atoll._shipping", "atoll._exit"},
     {"atoll._failures"},
     {"atoll._agent", "atoll.tasks"},
     {"atoll.groups", "atoll.interpreters", "atoll.mapping"},
