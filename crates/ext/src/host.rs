@@ -10,7 +10,9 @@ use atoll_py::{Arguments, Attached, Owned, Result, Signature, ffi};
 use crate::channel::parameters;
 use crate::current::{self, Current};
 use crate::module::{self, ModuleState};
-use crate::task::{check_kind, host_of, module_path, name_of, raise_refusal, refuse_fork, texts_of, wait_for};
+use crate::task::{
+    check_kind, host_of, module_path, name_of, raise_refusal, refuse_fork, texts_of, wait_for,
+};
 
 /// Starts the engine of this process, with what it needs to start interpreters.
 pub(crate) fn start_engine() -> Engine {
@@ -22,15 +24,27 @@ pub(crate) fn start_engine() -> Engine {
 /// A thread has begun to work for a host.
 fn arrived(host: HostId) {
     let interrupt = module::engine().host_interrupt(host);
-    current::set(interrupt.map(|interrupt| Current { host, task: None, interrupt }));
+    current::set(interrupt.map(|interrupt| Current {
+        host,
+        task: None,
+        interrupt,
+    }));
 }
 
-pub(crate) const LAUNCH_DOC: &CStr = c"Start an interpreter, wait until it is ready, and return its host id.";
+pub(crate) const LAUNCH_DOC: &CStr =
+    c"Start an interpreter, wait until it is ready, and return its host id.";
 
 /// `launch(kind, name, path) -> int`.
-pub(crate) fn launch<'py>(module: Module<'_, 'py, ModuleState>, arguments: Arguments<'_, 'py>) -> Result<Owned<'py>> {
-    const SIGNATURE: Signature<3> =
-        Signature { function: "launch", parameters: ["kind", "name", "path"], required: 3, positional: 3 };
+pub(crate) fn launch<'py>(
+    module: Module<'_, 'py, ModuleState>,
+    arguments: Arguments<'_, 'py>,
+) -> Result<Owned<'py>> {
+    const SIGNATURE: Signature<3> = Signature {
+        function: "launch",
+        parameters: ["kind", "name", "path"],
+        required: 3,
+        positional: 3,
+    };
     let (py, state) = (module.py(), module.state()?);
     let [Some(kind), Some(name), Some(path)] = arguments.parse(py, &SIGNATURE)? else {
         unreachable!("all three are required")
@@ -58,12 +72,20 @@ pub(crate) fn launch<'py>(module: Module<'_, 'py, ModuleState>, arguments: Argum
     }
 }
 
-pub(crate) const CLOSE_HOST_DOC: &CStr = c"Close a host and wait until it is gone; False after *timeout* seconds.";
+pub(crate) const CLOSE_HOST_DOC: &CStr =
+    c"Close a host and wait until it is gone; False after *timeout* seconds.";
 
 /// `close_host(host_id, timeout) -> bool`.
-pub(crate) fn close_host<'py>(module: Module<'_, 'py, ModuleState>, arguments: Arguments<'_, 'py>) -> Result<Owned<'py>> {
-    const SIGNATURE: Signature<2> =
-        Signature { function: "close_host", parameters: ["host_id", "timeout"], required: 2, positional: 2 };
+pub(crate) fn close_host<'py>(
+    module: Module<'_, 'py, ModuleState>,
+    arguments: Arguments<'_, 'py>,
+) -> Result<Owned<'py>> {
+    const SIGNATURE: Signature<2> = Signature {
+        function: "close_host",
+        parameters: ["host_id", "timeout"],
+        required: 2,
+        positional: 2,
+    };
     let (py, state) = (module.py(), module.state()?);
     let [Some(host), timeout] = arguments.parse(py, &SIGNATURE)? else {
         unreachable!("it is required")
@@ -77,14 +99,20 @@ pub(crate) fn close_host<'py>(module: Module<'_, 'py, ModuleState>, arguments: A
         return Ok(py.bool(true).to_owned());
     }
     py.detach(|| engine.close_host(host));
-    let ended = wait_for(py, state, timeout, |wait| engine.wait_host_ended(host, wait))?;
+    let ended = wait_for(py, state, timeout, |wait| {
+        engine.wait_host_ended(host, wait)
+    })?;
     Ok(py.bool(ended.is_some()).to_owned())
 }
 
-pub(crate) const HOSTS_DOC: &CStr = c"(id, kind, name, state, running, threads) of every host, oldest first.";
+pub(crate) const HOSTS_DOC: &CStr =
+    c"(id, kind, name, state, running, threads) of every host, oldest first.";
 
 /// `hosts() -> list[tuple[int, str, str, str, int, int]]`.
-pub(crate) fn hosts<'py>(module: Module<'_, 'py, ModuleState>, _: Arguments<'_, 'py>) -> Result<Owned<'py>> {
+pub(crate) fn hosts<'py>(
+    module: Module<'_, 'py, ModuleState>,
+    _: Arguments<'_, 'py>,
+) -> Result<Owned<'py>> {
     let (py, state) = (module.py(), module.state()?);
     refuse_fork(py, state)?;
     // SAFETY: attached.
@@ -131,9 +159,16 @@ const fn state_word(state: HostState) -> &'static str {
 pub(crate) const HOST_RUNNING_DOC: &CStr = c"Whether a task runs on the host now.";
 
 /// `host_running(host_id) -> bool`.
-pub(crate) fn host_running<'py>(module: Module<'_, 'py, ModuleState>, arguments: Arguments<'_, 'py>) -> Result<Owned<'py>> {
-    const SIGNATURE: Signature<1> =
-        Signature { function: "host_running", parameters: ["host_id"], required: 1, positional: 1 };
+pub(crate) fn host_running<'py>(
+    module: Module<'_, 'py, ModuleState>,
+    arguments: Arguments<'_, 'py>,
+) -> Result<Owned<'py>> {
+    const SIGNATURE: Signature<1> = Signature {
+        function: "host_running",
+        parameters: ["host_id"],
+        required: 1,
+        positional: 1,
+    };
     let (py, state) = (module.py(), module.state()?);
     let [Some(host)] = arguments.parse(py, &SIGNATURE)? else {
         unreachable!("it is required")
@@ -146,16 +181,27 @@ pub(crate) fn host_running<'py>(module: Module<'_, 'py, ModuleState>, arguments:
 pub(crate) const CURRENT_HOST_DOC: &CStr = c"The host id of this interpreter; 1 is the main one.";
 
 /// `current_host() -> int`.
-pub(crate) fn current_host<'py>(module: Module<'_, 'py, ModuleState>, _: Arguments<'_, 'py>) -> Result<Owned<'py>> {
+pub(crate) fn current_host<'py>(
+    module: Module<'_, 'py, ModuleState>,
+    _: Arguments<'_, 'py>,
+) -> Result<Owned<'py>> {
     module.py().uint(module.state()?.host.to_raw())
 }
 
-pub(crate) const SHUTDOWN_DOC: &CStr = c"Close every host; the number of threads that did not end within *timeout* seconds.";
+pub(crate) const SHUTDOWN_DOC: &CStr =
+    c"Close every host; the number of threads that did not end within *timeout* seconds.";
 
 /// `shutdown(timeout) -> int`.
-pub(crate) fn shutdown<'py>(module: Module<'_, 'py, ModuleState>, arguments: Arguments<'_, 'py>) -> Result<Owned<'py>> {
-    const SIGNATURE: Signature<1> =
-        Signature { function: "shutdown", parameters: ["timeout"], required: 1, positional: 1 };
+pub(crate) fn shutdown<'py>(
+    module: Module<'_, 'py, ModuleState>,
+    arguments: Arguments<'_, 'py>,
+) -> Result<Owned<'py>> {
+    const SIGNATURE: Signature<1> = Signature {
+        function: "shutdown",
+        parameters: ["timeout"],
+        required: 1,
+        positional: 1,
+    };
     let (py, state) = (module.py(), module.state()?);
     let [timeout] = arguments.parse(py, &SIGNATURE)?;
     let deadline: Deadline = parameters::deadline(py, timeout)?;

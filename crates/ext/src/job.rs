@@ -24,10 +24,14 @@ use crate::clone;
 use crate::current::{self, Current};
 use crate::module::ModuleState;
 
-pub(crate) const NEXT_JOB_DOC: &CStr = c"The next job of this thread's host, waiting for one; None: go home.";
+pub(crate) const NEXT_JOB_DOC: &CStr =
+    c"The next job of this thread's host, waiting for one; None: go home.";
 
 /// `next_job() -> Job | None`.
-pub(crate) fn next_job<'py>(module: Module<'_, 'py, ModuleState>, _: Arguments<'_, 'py>) -> Result<Owned<'py>> {
+pub(crate) fn next_job<'py>(
+    module: Module<'_, 'py, ModuleState>,
+    _: Arguments<'_, 'py>,
+) -> Result<Owned<'py>> {
     let (py, state) = (module.py(), module.state()?);
     let thread = thread_ident();
     let next = agent::with_current(|agent| {
@@ -35,15 +39,28 @@ pub(crate) fn next_job<'py>(module: Module<'_, 'py, ModuleState>, _: Arguments<'
         Some(py.detach(|| agent.next_job(thread)))
     });
     let Some(next) = next else {
-        return Err(py.raise_runtime_error("cannot take a job (this thread is no worker's); use atoll.spawn"));
+        return Err(py.raise_runtime_error(
+            "cannot take a job (this thread is no worker's); use atoll.spawn",
+        ));
     };
     let Some(job) = next else {
         return Ok(py.none().to_owned());
     };
     let idle = current::get();
     let task = job.task();
-    current::set(Some(Current { host: state.host, interrupt: task.interrupt(), task: Some(task.clone()) }));
-    let body = Job { task, idle, work: Mutex::new(Work { job, poisoners: Vec::new() }) };
+    current::set(Some(Current {
+        host: state.host,
+        interrupt: task.interrupt(),
+        task: Some(task.clone()),
+    }));
+    let body = Job {
+        task,
+        idle,
+        work: Mutex::new(Work {
+            job,
+            poisoners: Vec::new(),
+        }),
+    };
     state.tasks.job.make(py, body)
 }
 
@@ -83,7 +100,8 @@ impl Job {
         let payload = {
             let mut work = this.body().work();
             let payload = work.job.take_payload();
-            work.poisoners.extend(payload.ends().iter().map(Poisoner::of));
+            work.poisoners
+                .extend(payload.ends().iter().map(Poisoner::of));
             payload
         };
         clone::decode(this.py(), this.state()?, payload)
@@ -99,17 +117,25 @@ impl Job {
 
     /// Calls the function where a cancellation may be thrown at it, and nowhere else.
     fn run<'py>(this: ThisJob<'_, 'py>, arguments: Arguments<'_, 'py>) -> Result<Owned<'py>> {
-        const SIGNATURE: Signature<3> =
-            Signature { function: "run", parameters: ["fn", "args", "kwargs"], required: 3, positional: 3 };
+        const SIGNATURE: Signature<3> = Signature {
+            function: "run",
+            parameters: ["fn", "args", "kwargs"],
+            required: 3,
+            positional: 3,
+        };
         let py = this.py();
         let [Some(function), Some(args), Some(kwargs)] = arguments.parse(py, &SIGNATURE)? else {
             unreachable!("all three are required")
         };
         if !this.task.enter_code() {
-            return Err(Raised::new(this.state()?.errors.cancellation.get(py), "the task was cancelled"));
+            return Err(Raised::new(
+                this.state()?.errors.cancellation.get(py),
+                "the task was cancelled",
+            ));
         }
         // SAFETY: attached, live objects; Python checks that they are a tuple and a dict.
-        let result = unsafe { ffi::PyObject_Call(function.as_ptr(), args.as_ptr(), kwargs.as_ptr()) };
+        let result =
+            unsafe { ffi::PyObject_Call(function.as_ptr(), args.as_ptr(), kwargs.as_ptr()) };
         if this.task.leave_code() {
             // SAFETY: null withdraws what is pending.
             unsafe { throw_into(py, thread_ident(), std::ptr::null_mut()) };
@@ -125,7 +151,9 @@ impl Job {
 
     fn fail<'py>(this: ThisJob<'_, 'py>, blob: Borrowed<'_, 'py>) -> Result<Owned<'py>> {
         let Exact::Bytes(blob) = Exact::of(blob) else {
-            return Err(this.py().raise_type_error("cannot fail with that (it is no bytes); pass bytes"));
+            return Err(this
+                .py()
+                .raise_type_error("cannot fail with that (it is no bytes); pass bytes"));
         };
         let message = Message::new(blob.data().to_vec(), Vec::new());
         Ok(Job::finish(this, TaskOutcome::Error(message)))
@@ -155,18 +183,39 @@ impl Job {
 impl Class for Job {
     type State = ModuleState;
     const NAME: &'static CStr = c"atoll._native.Job";
-    const DOC: &'static CStr = c"A task in the hands of the thread that runs it. Dropped unfinished, the task has died.";
+    const DOC: &'static CStr =
+        c"A task in the hands of the thread that runs it. Dropped unfinished, the task has died.";
     const METHODS: &'static [Method<Self>] = &[
-        Method::without(c"payload", c"What to call and with what, once.", Self::payload),
-        Method::without(c"function", c"The pickle of the function, or None.", Self::function),
+        Method::without(
+            c"payload",
+            c"What to call and with what, once.",
+            Self::payload,
+        ),
+        Method::without(
+            c"function",
+            c"The pickle of the function, or None.",
+            Self::function,
+        ),
         Method::new(
             c"run",
             c"Call fn(*args, **kwargs); a cancellation is raised inside of it and nowhere else.",
             Self::run,
         ),
-        Method::with_one(c"succeed", c"The task returned this value. CloneError if it cannot be sent.", Self::succeed),
-        Method::with_one(c"fail", c"The task raised what these bytes describe.", Self::fail),
-        Method::without(c"cancelled", c"The task ended by its cancellation.", Self::cancelled),
+        Method::with_one(
+            c"succeed",
+            c"The task returned this value. CloneError if it cannot be sent.",
+            Self::succeed,
+        ),
+        Method::with_one(
+            c"fail",
+            c"The task raised what these bytes describe.",
+            Self::fail,
+        ),
+        Method::without(
+            c"cancelled",
+            c"The task ended by its cancellation.",
+            Self::cancelled,
+        ),
         Method::with_one(
             c"poison_ends",
             c"Poison every channel of which the task was given an end.",
@@ -189,8 +238,14 @@ pub(crate) fn build_arrival<'py>(
     cancellation: Borrowed<'_, 'py>,
 ) -> Result<Owned<'py>> {
     let mut slots = [
-        ffi::PyType_Slot { slot: ffi::Py_tp_new, pfunc: arrive as *mut c_void },
-        ffi::PyType_Slot { slot: 0, pfunc: std::ptr::null_mut() },
+        ffi::PyType_Slot {
+            slot: ffi::Py_tp_new,
+            pfunc: arrive as *mut c_void,
+        },
+        ffi::PyType_Slot {
+            slot: 0,
+            pfunc: std::ptr::null_mut(),
+        },
     ];
     let mut spec = ffi::PyType_Spec {
         name: c"atoll._native.CancellationArrives".as_ptr(),
@@ -201,8 +256,11 @@ pub(crate) fn build_arrival<'py>(
     };
     // SAFETY: attached; Python copies the slots; the base is an exception class, whose layout the new one takes over.
     unsafe {
-        let class =
-            ffi::PyType_FromModuleAndSpec(module.object().as_ptr(), &mut spec, cancellation.as_ptr());
+        let class = ffi::PyType_FromModuleAndSpec(
+            module.object().as_ptr(),
+            &mut spec,
+            cancellation.as_ptr(),
+        );
         Owned::from_result(module.py(), class)
     }
 }

@@ -28,7 +28,10 @@ impl Classes {
     /// Makes the classes and puts them into the module.
     ///
     /// Needs: attached. May run Python: yes.
-    pub(crate) fn build(module: Module<'_, '_, ModuleState>, cancellation: &Stored) -> Result<Classes> {
+    pub(crate) fn build(
+        module: Module<'_, '_, ModuleState>,
+        cancellation: &Stored,
+    ) -> Result<Classes> {
         let py = module.py();
         let classes = Classes {
             handle: HeapClass::build(module)?,
@@ -44,7 +47,12 @@ impl Classes {
     }
 
     pub(crate) fn each_stored(&self, visit: &mut dyn FnMut(&Stored)) {
-        let all = [self.handle.stored(), self.region.stored(), self.job.stored(), &self.arrival];
+        let all = [
+            self.handle.stored(),
+            self.region.stored(),
+            self.job.stored(),
+            &self.arrival,
+        ];
         all.into_iter().for_each(visit);
     }
 }
@@ -54,7 +62,9 @@ impl Classes {
 pub(crate) fn raise_refusal(py: Attached<'_>, state: &ModuleState, error: &SubmitError) -> Raised {
     let class = match error {
         SubmitError::Unavailable(_) => &state.errors.host_unavailable,
-        SubmitError::HostClosed(_) | SubmitError::NoSuchHost(_) | SubmitError::Forked => &state.errors.atoll_error,
+        SubmitError::HostClosed(_) | SubmitError::NoSuchHost(_) | SubmitError::Forked => {
+            &state.errors.atoll_error
+        }
     };
     Raised::new(class.get(py), &error.to_string())
 }
@@ -69,7 +79,11 @@ pub(crate) fn refuse_fork(py: Attached<'_>, state: &ModuleState) -> Result<()> {
 }
 
 /// Refuses kinds of hosts that this release does not have.
-pub(crate) fn check_kind(py: Attached<'_>, state: &ModuleState, kind: Borrowed<'_, '_>) -> Result<()> {
+pub(crate) fn check_kind(
+    py: Attached<'_>,
+    state: &ModuleState,
+    kind: Borrowed<'_, '_>,
+) -> Result<()> {
     let kind = kind.utf8_lossy()?;
     let article = match kind.as_str() {
         "auto" | "interpreter" => return Ok(()),
@@ -81,20 +95,32 @@ pub(crate) fn check_kind(py: Attached<'_>, state: &ModuleState, kind: Borrowed<'
             )));
         }
     };
-    let text = format!("cannot start {article} {kind} (not in this release); use kind='interpreter'");
+    let text =
+        format!("cannot start {article} {kind} (not in this release); use kind='interpreter'");
     Err(Raised::new(state.errors.host_unavailable.get(py), &text))
 }
 
 /// Reads an optional name.
 pub(crate) fn name_of(name: Borrowed<'_, '_>) -> Result<Option<String>> {
-    if name.is_none() { Ok(None) } else { name.utf8_lossy().map(Some) }
+    if name.is_none() {
+        Ok(None)
+    } else {
+        name.utf8_lossy().map(Some)
+    }
 }
 
 /// Reads the number of a host.
 pub(crate) fn host_of(py: Attached<'_>, number: Borrowed<'_, '_>) -> Result<HostId> {
     match Exact::of(number) {
-        Exact::Int(number) => Ok(HostId::from_raw(number.to_i64().and_then(|n| u64::try_from(n).ok()).unwrap_or(0))),
-        _ => Err(py.raise_type_error("cannot find a host by that (it is no int); pass the id of a host")),
+        Exact::Int(number) => Ok(HostId::from_raw(
+            number
+                .to_i64()
+                .and_then(|n| u64::try_from(n).ok())
+                .unwrap_or(0),
+        )),
+        _ => Err(
+            py.raise_type_error("cannot find a host by that (it is no int); pass the id of a host")
+        ),
     }
 }
 
@@ -119,7 +145,10 @@ pub(crate) fn texts_of(list: Borrowed<'_, '_>) -> Result<Vec<String>> {
 pub(crate) const SUBMIT_DOC: &std::ffi::CStr = c"Hand a function over to a host (None: a worker of the crew), and return the task's handle at once.";
 
 /// `submit(host_id, kind, payload, function, name) -> TaskHandle`.
-pub(crate) fn submit<'py>(module: Module<'_, 'py, ModuleState>, arguments: Arguments<'_, 'py>) -> Result<Owned<'py>> {
+pub(crate) fn submit<'py>(
+    module: Module<'_, 'py, ModuleState>,
+    arguments: Arguments<'_, 'py>,
+) -> Result<Owned<'py>> {
     const SIGNATURE: Signature<5> = Signature {
         function: "submit",
         parameters: ["host_id", "kind", "payload", "function", "name"],
@@ -127,7 +156,14 @@ pub(crate) fn submit<'py>(module: Module<'_, 'py, ModuleState>, arguments: Argum
         positional: 5,
     };
     let (py, state) = (module.py(), module.state()?);
-    let [Some(host), Some(kind), Some(payload), Some(function), Some(name)] = arguments.parse(py, &SIGNATURE)? else {
+    let [
+        Some(host),
+        Some(kind),
+        Some(payload),
+        Some(function),
+        Some(name),
+    ] = arguments.parse(py, &SIGNATURE)?
+    else {
         unreachable!("all five are required")
     };
     refuse_fork(py, state)?;
@@ -140,22 +176,45 @@ pub(crate) fn submit<'py>(module: Module<'_, 'py, ModuleState>, arguments: Argum
     if host.is_none() && engine.wants_path() {
         engine.set_path(&module_path(py)?);
     }
-    let function = state.tasks.region.body_of(function).map(|region| region.0.clone());
+    let function = state
+        .tasks
+        .region
+        .body_of(function)
+        .map(|region| region.0.clone());
     let name = name_of(name)?;
-    let payload = clone::encode_parts(py, state, payload, &["how", "target", "ends", "args", "kwargs"])?;
+    let payload = clone::encode_parts(
+        py,
+        state,
+        payload,
+        &["how", "target", "ends", "args", "kwargs"],
+    )?;
     match engine.submit(host, name.as_deref(), payload, function) {
-        Ok(task) => state.tasks.handle.make(py, TaskHandle { task, outcome: OnceLock::new() }),
+        Ok(task) => state.tasks.handle.make(
+            py,
+            TaskHandle {
+                task,
+                outcome: OnceLock::new(),
+            },
+        ),
         Err(error) => Err(raise_refusal(py, state, &error)),
     }
 }
 
-pub(crate) const CURRENT_TASK_DOC: &std::ffi::CStr = c"The id, name and host of the task that runs on this thread, or None.";
+pub(crate) const CURRENT_TASK_DOC: &std::ffi::CStr =
+    c"The id, name and host of the task that runs on this thread, or None.";
 
 /// `current_task() -> tuple[int, str | None, int] | None`.
-pub(crate) fn current_task<'py>(module: Module<'_, 'py, ModuleState>, _: Arguments<'_, 'py>) -> Result<Owned<'py>> {
+pub(crate) fn current_task<'py>(
+    module: Module<'_, 'py, ModuleState>,
+    _: Arguments<'_, 'py>,
+) -> Result<Owned<'py>> {
     let py = module.py();
     match current::get().and_then(|current| current.task) {
-        Some(task) => py.tuple([py.uint(task.id())?, optional_text(py, task.name())?, py.uint(task.host().to_raw())?]),
+        Some(task) => py.tuple([
+            py.uint(task.id())?,
+            optional_text(py, task.name())?,
+            py.uint(task.host().to_raw())?,
+        ]),
         None => Ok(py.none().to_owned()),
     }
 }
@@ -211,13 +270,20 @@ impl TaskHandle {
     }
 
     fn wait<'py>(this: ThisHandle<'_, 'py>, arguments: Arguments<'_, 'py>) -> Result<Owned<'py>> {
-        const SIGNATURE: Signature<1> =
-            Signature { function: "wait", parameters: ["timeout"], required: 0, positional: 1 };
+        const SIGNATURE: Signature<1> = Signature {
+            function: "wait",
+            parameters: ["timeout"],
+            required: 0,
+            positional: 1,
+        };
         let (py, state) = (this.py(), this.state()?);
         let [timeout] = arguments.parse(py, &SIGNATURE)?;
         refuse_fork(py, state)?;
+        // A bad timeout is an error even where there is nothing to wait for.
+        parameters::deadline(py, timeout)?;
         let task = &this.body().task;
-        let ended = task.is_ended() || wait_for(py, state, timeout, |wait| task.wait(wait))?.is_some();
+        let ended =
+            task.is_ended() || wait_for(py, state, timeout, |wait| task.wait(wait))?.is_some();
         Ok(py.bool(ended).to_owned())
     }
 
@@ -232,8 +298,12 @@ impl TaskHandle {
     }
 
     fn notify<'py>(this: ThisHandle<'_, 'py>, arguments: Arguments<'_, 'py>) -> Result<Owned<'py>> {
-        const SIGNATURE: Signature<2> =
-            Signature { function: "notify", parameters: ["end", "token"], required: 2, positional: 2 };
+        const SIGNATURE: Signature<2> = Signature {
+            function: "notify",
+            parameters: ["end", "token"],
+            required: 2,
+            positional: 2,
+        };
         let (py, state) = (this.py(), this.state()?);
         let [Some(end), Some(token)] = arguments.parse(py, &SIGNATURE)? else {
             unreachable!("both are required")
@@ -241,9 +311,12 @@ impl TaskHandle {
         refuse_fork(py, state)?;
         let message = clone::encode(py, state, token, "token")?;
         let Some(end) = channel::end_of(state, end).filter(|end| end.role().can_send()) else {
-            return Err(py.raise_type_error("cannot notify that (it is no open channel to send to); pass a Sender"));
+            return Err(py.raise_type_error(
+                "cannot notify that (it is no open channel to send to); pass a Sender",
+            ));
         };
-        this.task.notify(end.share(client::Role::Sender, state.host), message);
+        this.task
+            .notify(end.share(client::Role::Sender, state.host), message);
         Ok(py.none().to_owned())
     }
 
@@ -262,9 +335,10 @@ impl TaskHandle {
             TaskOutcome::Error(message) => ("error", py.bytes(message.bytes())?),
             TaskOutcome::Cancelled => ("cancelled", py.none().to_owned()),
             TaskOutcome::Died(text) => ("died", py.string(&text)?),
-            TaskOutcome::Unavailable(reason) => {
-                ("unavailable", py.string(&SubmitError::Unavailable(reason).to_string())?)
-            }
+            TaskOutcome::Unavailable(reason) => (
+                "unavailable",
+                py.string(&SubmitError::Unavailable(reason).to_string())?,
+            ),
         };
         let outcome = py.tuple([py.string(kind)?, value])?;
         let _ = this.body().outcome.set(outcome.clone().store());
@@ -272,7 +346,11 @@ impl TaskHandle {
     }
 
     fn repr<'py>(this: ThisHandle<'_, 'py>) -> Result<Owned<'py>> {
-        this.py().string(&format!("<TaskHandle {} on host {}>", this.task.id(), this.task.host().to_raw()))
+        this.py().string(&format!(
+            "<TaskHandle {} on host {}>",
+            this.task.id(),
+            this.task.host().to_raw()
+        ))
     }
 }
 
@@ -297,9 +375,21 @@ impl Class for TaskHandle {
         Method::END,
     ];
     const GETTERS: &'static [Getter<Self>] = &[
-        Getter::new(c"id", c"The task's number, unique in the process.", Self::id),
-        Getter::new(c"name", c"The name that its spawner gave it, or None.", Self::name),
-        Getter::new(c"host_id", c"The number of the host it runs on.", Self::host_id),
+        Getter::new(
+            c"id",
+            c"The task's number, unique in the process.",
+            Self::id,
+        ),
+        Getter::new(
+            c"name",
+            c"The name that its spawner gave it, or None.",
+            Self::name,
+        ),
+        Getter::new(
+            c"host_id",
+            c"The number of the host it runs on.",
+            Self::host_id,
+        ),
         Getter::END,
     ];
     const HOLDS_OBJECTS: bool = true;
@@ -317,15 +407,28 @@ impl Class for TaskHandle {
 pub(crate) struct Region(client::Region);
 
 impl Region {
-    fn construct<'py>(py: Attached<'py>, _state: &ModuleState, arguments: Arguments<'_, 'py>) -> Result<Region> {
-        const SIGNATURE: Signature<1> =
-            Signature { function: "Region", parameters: ["blob"], required: 1, positional: 1 };
+    fn construct<'py>(
+        py: Attached<'py>,
+        _state: &ModuleState,
+        arguments: Arguments<'_, 'py>,
+    ) -> Result<Region> {
+        const SIGNATURE: Signature<1> = Signature {
+            function: "Region",
+            parameters: ["blob"],
+            required: 1,
+            positional: 1,
+        };
         match arguments.parse(py, &SIGNATURE)? {
             [Some(blob)] if matches!(Exact::of(blob), Exact::Bytes(_)) => {
-                let Exact::Bytes(blob) = Exact::of(blob) else { unreachable!("just seen") };
+                let Exact::Bytes(blob) = Exact::of(blob) else {
+                    unreachable!("just seen")
+                };
                 Ok(Region(client::Region::from_vec(blob.data().to_vec())))
             }
-            _ => Err(py.raise_type_error("cannot make a Region of that (it is no bytes); pass bytes")),
+            _ => {
+                Err(py
+                    .raise_type_error("cannot make a Region of that (it is no bytes); pass bytes"))
+            }
         }
     }
 
@@ -342,8 +445,10 @@ impl Class for Region {
     type State = ModuleState;
     const NAME: &'static std::ffi::CStr = c"atoll._native.Region";
     const DOC: &'static std::ffi::CStr = c"Bytes that several interpreters share by reference.";
-    const METHODS: &'static [Method<Self>] =
-        &[Method::without(c"bytes", c"A copy of the bytes.", Self::bytes), Method::END];
+    const METHODS: &'static [Method<Self>] = &[
+        Method::without(c"bytes", c"A copy of the bytes.", Self::bytes),
+        Method::END,
+    ];
 
     fn slots(slots: Slots<Self>) -> Slots<Self> {
         slots.construct(Self::construct).length(Self::length)

@@ -7,4 +7,5 @@
 //! threads execute is Python: `atoll._agent.serve()`, which asks the native module for jobs.
 
 pub mod agent;
+mod fork;
 pub mod subinterpreter;

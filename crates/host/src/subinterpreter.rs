@@ -39,19 +39,31 @@ pub struct SubinterpreterDriver {
 
 impl SubinterpreterDriver {
     /// A driver for this engine. `arrived` is called first on every thread that will work in a host.
+    ///
+    /// Needs: attached.
     pub fn new(engine: Engine, arrived: fn(HostId)) -> Self {
-        Self { engine, arrived, interpreters: Arc::default() }
+        crate::fork::prepare();
+        Self {
+            engine,
+            arrived,
+            interpreters: Arc::default(),
+        }
     }
 
     /// The calling thread takes up its work in the host.
     fn arrive(&self, host: &Arc<Host>, role: AgentRole) -> Place {
-        let place = Place::take(Agent::new(self.engine, host::Agent::new(host.clone(), role)));
+        let place = Place::take(Agent::new(
+            self.engine,
+            host::Agent::new(host.clone(), role),
+        ));
         (self.arrived)(host.id());
         place
     }
 
     fn interpreters(&self) -> MutexGuard<'_, HashMap<HostId, InterpreterHandle>> {
-        self.interpreters.lock().unwrap_or_else(PoisonError::into_inner)
+        self.interpreters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn handle_of(&self, host: &Host) -> Option<InterpreterHandle> {
@@ -60,7 +72,11 @@ impl SubinterpreterDriver {
 }
 
 impl Driver for SubinterpreterDriver {
-    fn launch(&self, host: Arc<Host>, path: Option<Vec<String>>) -> std::result::Result<(), String> {
+    fn launch(
+        &self,
+        host: Arc<Host>,
+        path: Option<Vec<String>>,
+    ) -> std::result::Result<(), String> {
         let driver = self.clone();
         start_thread(&host.clone(), move || own(&driver, &host, path))
     }
@@ -80,14 +96,19 @@ impl Driver for SubinterpreterDriver {
 
     fn throw_cancellations(&self, host: Arc<Host>, tasks: Vec<Arc<Task>>) {
         let Some(visitor) = host.visit() else { return };
-        let Some(handle) = self.handle_of(&host) else { return };
+        let Some(handle) = self.handle_of(&host) else {
+            return;
+        };
         // Without a thread to be had, the tasks still notice it in their next blocking verb.
         let _ = start_thread(&host, move || throw(handle, &visitor, &tasks));
     }
 }
 
 /// Starts a detached thread. Its end is known to the host, which counts it.
-fn start_thread(host: &Host, body: impl FnOnce() + Send + 'static) -> std::result::Result<(), String> {
+fn start_thread(
+    host: &Host,
+    body: impl FnOnce() + Send + 'static,
+) -> std::result::Result<(), String> {
     thread::Builder::new()
         .name(format!("atoll-{}", host.id().0))
         .stack_size(STACK_BYTES)
@@ -106,7 +127,9 @@ fn own(driver: &SubinterpreterDriver, host: &Arc<Host>, path: Option<Vec<String>
     let py = interpreter.attached();
     let prepared = prepare(py, path).map_err(|raised| agent::line_of(py, raised));
     if prepared.is_ok() {
-        driver.interpreters().insert(host.id(), interpreter.handle());
+        driver
+            .interpreters()
+            .insert(host.id(), interpreter.handle());
         if host.ready() {
             // Again only after a bug: serve returns when the host closes.
             while host.state() == HostState::Ready {
@@ -204,5 +227,7 @@ fn throw(handle: InterpreterHandle, _visitor: &Visit, tasks: &[Arc<Task>]) {
 
 /// The class whose instances are thrown; making one tells the task that its cancellation has arrived.
 fn cancellation(py: Attached<'_>) -> Result<Owned<'_>> {
-    py.import(c"atoll._native")?.borrow().attr(c"CancellationArrives")
+    py.import(c"atoll._native")?
+        .borrow()
+        .attr(c"CancellationArrives")
 }

@@ -13,6 +13,7 @@
 mod arguments;
 mod attached;
 pub mod class;
+pub mod fork;
 pub mod interpreter;
 pub mod method;
 pub mod module;

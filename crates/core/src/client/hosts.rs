@@ -419,7 +419,7 @@ impl Agent {
     pub fn next_job(&mut self, thread: u64) -> Option<Job> {
         // SAFETY: B3: ours alone.
         let raw = unsafe { (self.engine.table.hosts.next_job)(self.raw, thread) };
-        (!raw.is_null()).then_some(Job {
+        (!raw.is_null()).then(|| Job {
             engine: self.engine,
             raw,
         })
