@@ -43,7 +43,7 @@ pub(crate) fn wait<T: Send>(
     deadline: Deadline,
     mut attempt: impl FnMut(&Wait<'_>) -> Attempt<T> + Send,
 ) -> Result<T> {
-    if let Some(current) = current::get() {
+    if let Some(current) = current::shared() {
         return wait_with_interrupt(
             py,
             state,
@@ -111,7 +111,7 @@ fn wait_with_bell<T: Send>(
                 bell: Some(&bell),
             })
         });
-        drop(armed);
+        armed.put_back(matches!(met, Attempt::Interrupted));
         if let Attempt::Done(done) = met {
             return Ok(done);
         }
@@ -206,12 +206,39 @@ struct Armed<'a, 'py> {
     py: Attached<'py>,
     bell: &'a Bell,
     before: c_int,
+    rang: bool,
 }
 
 impl<'a, 'py> Armed<'a, 'py> {
     fn new(py: Attached<'py>, bell: &'a Bell) -> Armed<'a, 'py> {
         let before = py.set_signal_wakeup_fd(bell.write_fd());
-        Armed { py, bell, before }
+        if before >= 0 {
+            // What the bell heard in earlier waits went to nobody, and is not to go to this descriptor now.
+            py.set_signal_wakeup_fd(before);
+            let _stale = bell.take_signals();
+            py.set_signal_wakeup_fd(bell.write_fd());
+        }
+        Armed {
+            py,
+            bell,
+            before,
+            rang: false,
+        }
+    }
+
+    /// Ends the arming; `rang` says that a signal ended the wait.
+    fn put_back(mut self, rang: bool) {
+        self.rang = rang;
+    }
+
+    /// Writes signals to the descriptor that was set before.
+    fn pass_on(&self, signals: &[u8]) {
+        if self.before >= 0 && !signals.is_empty() {
+            // SAFETY: an open descriptor of the program, which `ManuallyDrop` leaves open.
+            let mut program = ManuallyDrop::new(unsafe { File::from_raw_fd(self.before) });
+            // Full or closed meanwhile: then Python's own handler could not have written either.
+            let _ = program.write(signals);
+        }
     }
 }
 
@@ -222,12 +249,10 @@ impl Drop for Armed<'_, '_> {
             // A handler set another one while the bell was armed: that is now the program's choice.
             self.py.set_signal_wakeup_fd(found);
         }
-        let heard = self.bell.take_signals();
-        if self.before >= 0 && !heard.is_empty() {
-            // SAFETY: an open descriptor of the program, which `ManuallyDrop` leaves open.
-            let mut program = ManuallyDrop::new(unsafe { File::from_raw_fd(self.before) });
-            // Full or closed meanwhile: then Python's own handler could not have written either.
-            let _ = program.write(&heard);
+        // Without anybody to pass them on to, signals may stay in the pipe: the next wait looks once more than it must. That
+        // saves a system call in each wait that no signal ended.
+        if self.rang || self.before >= 0 {
+            self.pass_on(&self.bell.take_signals());
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Where this thread is: on which host, in which task, and what interrupts its waits.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 
 use atoll_core::client::{HostId, Interrupt, Task};
 
@@ -16,16 +17,21 @@ pub(crate) struct Current {
 }
 
 thread_local! {
-    static CURRENT: RefCell<Option<Current>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Option<Rc<Current>>> = const { RefCell::new(None) };
 }
 
 /// Says where this thread is from now on.
 pub(crate) fn set(current: Option<Current>) {
     // The old value drops after the borrow ends: its drop may end a task and come back here.
-    let _before = CURRENT.with(|cell| cell.replace(current));
+    let _before = CURRENT.with(|cell| cell.replace(current.map(Rc::new)));
 }
 
 /// Where this thread is.
 pub(crate) fn get() -> Option<Current> {
+    shared().map(|current| Current::clone(&current))
+}
+
+/// The same, without touching what other threads count: for every wait.
+pub(crate) fn shared() -> Option<Rc<Current>> {
     CURRENT.with(|cell| cell.borrow().clone())
 }
