@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import enum
+import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
@@ -82,7 +84,7 @@ class TaskGroup:
             self._live[token] = task
             task._started("watch").notify(self._ended.sender, token)
             if self._watcher is None:
-                self._watcher = _start_watcher(self._watch)
+                self._watcher = _start_thread(_watch, weakref.ref(self), self._ended)
         return task
 
     def __exit__(
@@ -118,13 +120,12 @@ class TaskGroup:
             count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
             raise BaseExceptionGroup(f"{count} in a task group", errors) from None
 
-    def _watch(self) -> None:
-        """While the body runs: a failure cancels the others at once, not only when the body is through."""
-        try:
-            while (token := self._ended.recv()) != _BODY_LEFT:
-                self._settle(token)
-        except (AtollError, Cancellation):
-            return  # the host of this interpreter closes
+    def __del__(self) -> None:
+        # A KeyboardInterrupt may strike between the end of the body and the first instruction of `__exit__`: nothing
+        # can be waited for then, but nobody should go on for a group that is gone.
+        if getattr(self, "_state", None) is _State.OPEN and not sys.is_finalizing():
+            self._stop()
+            self._ended.send_nowait(_BODY_LEFT)
 
     def _wait_for_all(self) -> None:
         """Take over from the watcher and see the rest of the tasks to their end."""
@@ -141,7 +142,7 @@ class TaskGroup:
     def _wait_elsewhere(self) -> None:
         """`_wait_for_all` on a thread of its own: a cancelled task cannot block in a verb of Atoll any more."""
         self._end_watch()
-        _start_watcher(self._wait_for_all).join()
+        _start_thread(self._wait_for_all).join()
 
     def _end_watch(self) -> None:
         if self._watcher is not None:
@@ -186,9 +187,21 @@ class TaskGroup:
                 )
 
 
-def _start_watcher(watch: Callable[[], None]) -> threading.Thread:
-    # A sub-interpreter refuses daemon threads; there the group's end joins the watcher before the task can end.
+def _watch(group: weakref.ref[TaskGroup], ended: _native.Channel[int]) -> None:
+    """While the body runs: a failure cancels the others at once, not only when the body is through."""
+    try:
+        while (token := ended.recv()) != _BODY_LEFT:
+            if (alive := group()) is None:
+                return
+            alive._settle(token)
+            del alive
+    except (AtollError, Cancellation):
+        return  # the host of this interpreter closes
+
+
+def _start_thread(target: Callable[..., None], *args: Any) -> threading.Thread:
+    # A sub-interpreter refuses daemon threads; there the group's end joins the thread before the task can end.
     in_main = _native.current_host() == _exit.MAIN_HOST
-    thread = threading.Thread(target=watch, name="atoll task group", daemon=in_main)
+    thread = threading.Thread(target=target, args=args, name="atoll task group", daemon=in_main)
     thread.start()
     return thread

@@ -149,6 +149,7 @@ def test_an_interrupted_group_cancels_and_joins_its_tasks(start_child: StartChil
         """
     )
     child.wait_for_line("ready")
+    child.wait_until_blocked()
     child.interrupt()
     code, out, _ = child.end()
     assert (code, out) == (0, "[True, True, True, True]\n")
@@ -158,8 +159,16 @@ def test_an_uncaught_ctrl_c_with_tasks_running_ends_the_process(start_child: Sta
     child = start_child(
         """
         import atoll
-        channel = atoll.Channel()
-        task = atoll.spawn(lambda: channel.recv())
+
+        def wait(started, gate):
+            started.send(1)
+            gate.recv()
+
+        # Started, not starting: CPython keeps one flag per process for "ended by Ctrl-C", and an import of the
+        # standard library that evaluates source text in any interpreter (namedtuple does) clears it.
+        started, gate = atoll.Channel(), atoll.Channel()
+        task = atoll.spawn(wait, started.sender, gate.receiver)
+        started.recv()
         print("ready", flush=True)
         task.result()
         """

@@ -237,6 +237,16 @@ def test_a_task_stuck_in_c_code_is_left_behind_after_the_patience(run_child: Run
     assert "C code" in out
 
 
+def test_a_group_that_is_dropped_without_leaving_cancels_its_tasks() -> None:
+    # What is left when a KeyboardInterrupt strikes before the first instruction of `__exit__`.
+    gate: Channel[object] = Channel()
+    group = TaskGroup().__enter__()
+    task = group.spawn(wait_for, gate.receiver)
+    del group
+    task.join(30)
+    assert task.cancelled()
+
+
 def test_task_cancelled_is_what_a_waiter_of_a_member_sees() -> None:
     seen: list[type[BaseException]] = []
     gate: Channel[object] = Channel()
