@@ -31,6 +31,13 @@ pub enum Reason {
     TrailingBytes,
 }
 
+impl Corrupt {
+    #[cold]
+    pub(crate) const fn at(position: usize, reason: Reason) -> Corrupt {
+        Corrupt { position, reason }
+    }
+}
+
 impl fmt::Display for Corrupt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.reason {

@@ -61,12 +61,14 @@ mod packed;
 mod reader;
 mod tag;
 mod text;
+mod word;
 mod writer;
 
 pub use corrupt::{Corrupt, Reason};
 pub use packed::Packed;
-pub use reader::{Item, Reader, Token};
+pub use reader::{Head, Item, Maker, Reader, Token};
 pub use text::{Text, Width};
+pub use word::first_word;
 pub use writer::{Position, Writer};
 
 /// The version of the byte format; it changes whenever a message of before would be read differently.

@@ -61,6 +61,41 @@ pub enum Token<'a> {
     Reference(Position),
 }
 
+/// What to make of each item: one function for each of the everyday ones, so that a reader can call it right where it has
+/// told the item's kind, and one for all others. None of those here is shared.
+pub trait Maker<'a> {
+    /// What is made.
+    type Made;
+    /// Why it could not be made.
+    type Error: From<Corrupt>;
+
+    /// `None`.
+    fn none(&mut self) -> Result<Self::Made, Self::Error>;
+    /// `True` or `False`.
+    fn bool(&mut self, value: bool) -> Result<Self::Made, Self::Error>;
+    /// An int that fits a machine word.
+    fn int(&mut self, value: i64) -> Result<Self::Made, Self::Error>;
+    /// A float.
+    fn float(&mut self, value: f64) -> Result<Self::Made, Self::Error>;
+    /// A text in ASCII.
+    fn ascii(&mut self, text: Text<'a>) -> Result<Self::Made, Self::Error>;
+    /// The head of a container with so many children (pairs, in a dict).
+    fn head(&mut self, head: Head, len: usize) -> Result<Self::Made, Self::Error>;
+    /// Another item, which is still to be read.
+    fn other(&mut self) -> Result<Self::Made, Self::Error>;
+}
+
+/// The everyday containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Head {
+    /// A list.
+    List,
+    /// A tuple.
+    Tuple,
+    /// A dict.
+    Dict,
+}
+
 /// Reads the items of one message.
 ///
 /// It knows nothing of nesting: its caller counts the children of containers, and bounds their depth.
@@ -83,15 +118,46 @@ impl<'a> Reader<'a> {
     /// # Errors
     ///
     /// Where no item can be read; the reader is then of no further use.
-    #[inline(always)]
+    #[inline]
     pub fn next_item(&mut self) -> Result<Item<'a>, Corrupt> {
         let start = self.next;
         match self.item_at(start) {
             Ok(item) => Ok(item),
-            Err(reason) => Err(Corrupt {
-                position: start,
-                reason,
-            }),
+            Err(reason) => Err(Corrupt::at(start, reason)),
+        }
+    }
+
+    /// Reads the next item and has `maker` make something of it; leaves it where it is no everyday one.
+    ///
+    /// # Errors
+    ///
+    /// Where no item can be read, and what `maker` says.
+    #[inline(always)]
+    pub fn make_next<M: Maker<'a>>(&mut self, maker: &mut M) -> Result<M::Made, M::Error> {
+        let start = self.next;
+        let Some(&head) = self.bytes.get(start) else {
+            return Err(Corrupt::at(start, Reason::Truncated).into());
+        };
+        self.next = start + 1;
+        let corrupt = |reason| M::Error::from(Corrupt::at(start, reason));
+        // A head with the shared bit is none of these tags.
+        match head {
+            tag::TEXT_ASCII => maker.ascii(self.characters(Width::Ascii).map_err(corrupt)?),
+            tag::INT_1 => maker.int(i8::from_le_bytes(self.array().map_err(corrupt)?).into()),
+            tag::INT_2 => maker.int(i16::from_le_bytes(self.array().map_err(corrupt)?).into()),
+            tag::INT_4 => maker.int(i32::from_le_bytes(self.array().map_err(corrupt)?).into()),
+            tag::INT_8 => maker.int(i64::from_le_bytes(self.array().map_err(corrupt)?)),
+            tag::FLOAT => maker.float(f64::from_le_bytes(self.array().map_err(corrupt)?)),
+            tag::NONE => maker.none(),
+            tag::TRUE => maker.bool(true),
+            tag::FALSE => maker.bool(false),
+            tag::DICT => maker.head(Head::Dict, self.children(2).map_err(corrupt)?),
+            tag::LIST => maker.head(Head::List, self.children(1).map_err(corrupt)?),
+            tag::TUPLE => maker.head(Head::Tuple, self.children(1).map_err(corrupt)?),
+            _ => {
+                self.next = start;
+                maker.other()
+            }
         }
     }
 
@@ -105,14 +171,10 @@ impl<'a> Reader<'a> {
         if self.next == self.bytes.len() {
             Ok(())
         } else {
-            Err(Corrupt {
-                position: self.next,
-                reason: Reason::TrailingBytes,
-            })
+            Err(Corrupt::at(self.next, Reason::TrailingBytes))
         }
     }
 
-    #[inline(always)]
     fn item_at(&mut self, start: usize) -> Result<Item<'a>, Reason> {
         let &head = self.bytes.get(start).ok_or(Reason::Truncated)?;
         self.next = start + 1;
@@ -218,16 +280,18 @@ impl<'a> Reader<'a> {
         self.take(len)
     }
 
-    #[inline]
     fn text(&mut self, width: Width) -> Result<Token<'a>, Reason> {
+        self.characters(width).map(Token::Text)
+    }
+
+    #[inline(always)]
+    fn characters(&mut self, width: Width) -> Result<Text<'a>, Reason> {
         let len = self.count()?;
         let size_bytes = len
             .checked_mul(width.bytes_per_character())
             .ok_or(Reason::CountBeyondEnd)?;
         let data = self.take(size_bytes)?;
-        Text::new(width, data)
-            .map(Token::Text)
-            .ok_or(Reason::TextNotCanonical)
+        Text::new(width, data).ok_or(Reason::TextNotCanonical)
     }
 
     #[inline]

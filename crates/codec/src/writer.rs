@@ -2,6 +2,7 @@
 
 use crate::tag;
 use crate::text::{Text, Width};
+use crate::word::first_word;
 
 /// Where an item starts in a message; what a reference to it is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -189,38 +190,7 @@ impl Writer {
             Width::Four => tag::TEXT_FOUR,
         };
         self.counted(tag, text.len());
-        self.append(text.data);
-    }
-
-    /// Appends data; where it is short, in whole words that overlap, which is faster than a call of `memcpy`.
-    #[inline]
-    fn append(&mut self, data: &[u8]) {
-        let end = self.bytes.len() + data.len();
-        if let (Some(first), Some(last), ..=16) =
-            (data.first_chunk::<8>(), data.last_chunk::<8>(), data.len())
-        {
-            self.overlapping(first, last, end);
-        } else if let (Some(first), Some(last), ..=8) =
-            (data.first_chunk::<4>(), data.last_chunk::<4>(), data.len())
-        {
-            self.overlapping(first, last, end);
-        } else if let [first, .., last] = *data
-            && data.len() < 4
-        {
-            self.bytes.extend_from_slice(&[first, data[1], last]);
-            self.bytes[end - 1] = last;
-            self.bytes.truncate(end);
-        } else {
-            self.bytes.extend_from_slice(data);
-        }
-    }
-
-    /// Appends the first and last bytes of something so that it ends at `end`.
-    #[inline]
-    fn overlapping<const N: usize>(&mut self, first: &[u8; N], last: &[u8; N], end: usize) {
-        self.bytes.extend_from_slice(first);
-        self.bytes.truncate(end - N);
-        self.bytes.extend_from_slice(last);
+        self.bytes.extend_from_slice(text.data);
     }
 
     /// A text that its owner knows to be canonical, so that it need not be looked through.
@@ -231,7 +201,26 @@ impl Writer {
     #[inline]
     pub fn trusted_text(&mut self, width: Width, data: &[u8]) {
         debug_assert!(Text::new(width, data).is_some(), "text is not canonical");
-        self.text(Text { width, data });
+        if width == Width::Ascii && data.len() <= Writer::SHORT {
+            self.short_ascii(data);
+        } else {
+            self.text(Text { width, data });
+        }
+    }
+
+    /// The longest text that makes an item of sixteen bytes.
+    const SHORT: usize = 14;
+
+    /// Composes the item in registers and appends it as one block.
+    #[inline]
+    fn short_ascii(&mut self, data: &[u8]) {
+        let len = data.len();
+        let high = data.get(8..).map_or(0, first_word);
+        let content = u128::from(high) << 64 | u128::from(first_word(data));
+        let item = content << 16 | (len as u128) << 8 | u128::from(tag::TEXT_ASCII);
+        let end = self.bytes.len() + 2 + len;
+        self.bytes.extend_from_slice(&item.to_le_bytes());
+        self.bytes.truncate(end);
     }
 
     /// A `bytes`.

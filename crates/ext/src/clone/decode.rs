@@ -1,6 +1,8 @@
 //! The walk that rebuilds an object graph.
 
-use atoll_codec::{Corrupt, Item, Position, Reader, Text as WireText, Token, Width};
+use std::fmt::Display;
+
+use atoll_codec::{Corrupt, Head, Item, Maker, Position, Reader, Text as WireText, Token, Width};
 use atoll_core::client::End;
 use atoll_core::message::Message;
 use atoll_py::types::{
@@ -44,28 +46,42 @@ fn rebuild<'py>(
     bytes: &[u8],
     ends: Vec<End>,
 ) -> Result<Owned<'py>> {
-    let maker = Maker {
+    let mut reader = Reader::new(bytes);
+    let rebuilt = match reader.make_next(&mut Leaf(py)) {
+        Ok(Made::Object(object)) => reader.finish().map(|()| object).map_err(Failure::from),
+        Ok(first) => graph(py, state, reader, ends, first),
+        Err(failure) => Err(failure),
+    };
+    rebuilt.map_err(|failure| failure.raise(py))
+}
+
+#[inline(never)]
+fn graph<'py>(
+    py: Attached<'py>,
+    state: &State,
+    reader: Reader<'_>,
+    ends: Vec<End>,
+    first: Made<'py>,
+) -> Step<Owned<'py>> {
+    let mut walk = Walk {
         py,
         state,
-        reader: Reader::new(bytes),
+        reader,
+        frames: scratch::take_frames(),
+        hashed_from: usize::MAX,
         ends: ends.into_iter().map(Some).collect(),
         memo: Vec::new(),
         keys: None,
     };
-    maker.scalar_or_graph().map_err(|failure| failure.raise(py))
+    let result = walk.run(first);
+    scratch::give_back_frames(walk.frames);
+    result
 }
 
-/// Why a message cannot be rebuilt.
+/// Why a message cannot be rebuilt. As small as a pointer, as every step may give one.
 enum Failure {
-    Corrupt(Corrupt),
-    Structure(&'static str),
     Raised(Raised),
-}
-
-impl From<Corrupt> for Failure {
-    fn from(corrupt: Corrupt) -> Failure {
-        Failure::Corrupt(corrupt)
-    }
+    Unreadable(Box<dyn Display>),
 }
 
 impl From<Raised> for Failure {
@@ -74,18 +90,28 @@ impl From<Raised> for Failure {
     }
 }
 
+impl From<Corrupt> for Failure {
+    #[cold]
+    fn from(corrupt: Corrupt) -> Failure {
+        Failure::Unreadable(Box::new(corrupt))
+    }
+}
+
 impl Failure {
+    #[cold]
+    fn structure(why: &'static str) -> Failure {
+        Failure::Unreadable(Box::new(why))
+    }
+
     /// A message that nobody's `encode` wrote: no fault of the user's.
     #[cold]
     fn raise(self, py: Attached<'_>) -> Raised {
-        let why = match self {
-            Failure::Corrupt(corrupt) => corrupt.to_string(),
-            Failure::Structure(why) => why.to_owned(),
-            Failure::Raised(raised) => return raised,
-        };
-        py.raise_system_error(&format!(
-            "cannot rebuild a message ({why}); please report this as a bug of atoll"
-        ))
+        match self {
+            Failure::Raised(raised) => raised,
+            Failure::Unreadable(why) => py.raise_system_error(&format!(
+                "cannot rebuild a message ({why}); please report this as a bug of atoll"
+            )),
+        }
     }
 }
 
@@ -122,19 +148,15 @@ struct Remembered<'py> {
     complete: bool,
 }
 
-/// One walk over one message: the maker reads items, the frames say where their objects go.
+/// One walk over one message.
 struct Walk<'a, 'py> {
-    maker: Maker<'a, 'py>,
+    py: Attached<'py>,
+    state: &'a State,
+    reader: Reader<'a>,
     /// The containers that are being rebuilt, the innermost last.
     frames: Vec<Frame<'py>>,
     /// How many containers are around the outermost one that will be hashed; `usize::MAX` where none will.
     hashed_from: usize,
-}
-
-struct Maker<'a, 'py> {
-    py: Attached<'py>,
-    state: &'a State,
-    reader: Reader<'a>,
     ends: Vec<Option<End>>,
     memo: Vec<Remembered<'py>>,
     keys: Option<KeysInUse<'a>>,
@@ -142,75 +164,190 @@ struct Maker<'a, 'py> {
 
 type Step<T> = std::result::Result<T, Failure>;
 
-/// What to do after the innermost container got as many children as could be made on the spot.
-enum Next<'a> {
-    /// It is complete.
-    Finish,
-    /// This is the head of a container inside it, or a reference.
-    Open(Item<'a>),
+/// What came of an item.
+enum Made<'py> {
+    /// It is an everyday object that holds nothing.
+    Object(Owned<'py>),
+    /// It is the head of an everyday container with so many children.
+    Head(Head, usize),
+    /// It is something rarer, still to be read.
+    Other,
+}
+
+/// Makes objects of everyday items.
+struct Leaf<'py>(Attached<'py>);
+
+impl<'a, 'py> Maker<'a> for Leaf<'py> {
+    type Made = Made<'py>;
+    type Error = Failure;
+
+    #[inline(always)]
+    fn none(&mut self) -> Step<Self::Made> {
+        Ok(Made::Object(self.0.none().to_owned()))
+    }
+
+    #[inline(always)]
+    fn bool(&mut self, value: bool) -> Step<Self::Made> {
+        Ok(Made::Object(self.0.bool(value).to_owned()))
+    }
+
+    #[inline(always)]
+    fn int(&mut self, value: i64) -> Step<Self::Made> {
+        Ok(Made::Object(self.0.int(value)?))
+    }
+
+    #[inline(always)]
+    fn float(&mut self, value: f64) -> Step<Self::Made> {
+        Ok(Made::Object(Float::create(self.0, value)?))
+    }
+
+    #[inline(always)]
+    fn ascii(&mut self, text: WireText<'a>) -> Step<Self::Made> {
+        // SAFETY: ASCII, says the reader.
+        Ok(Made::Object(unsafe {
+            Text::create(self.0, TextWidth::Ascii, text.data())?
+        }))
+    }
+
+    #[inline(always)]
+    fn head(&mut self, head: Head, len: usize) -> Step<Self::Made> {
+        Ok(Made::Head(head, len))
+    }
+
+    #[inline(always)]
+    fn other(&mut self) -> Step<Self::Made> {
+        Ok(Made::Other)
+    }
+}
+
+/// As `Leaf`, for a dict's key: short ones come from the cache.
+struct Key<'w, 'a, 'py> {
+    py: Attached<'py>,
+    state: &'a State,
+    keys: &'w mut Option<KeysInUse<'a>>,
+}
+
+impl<'a, 'py> Maker<'a> for Key<'_, 'a, 'py> {
+    type Made = Made<'py>;
+    type Error = Failure;
+
+    #[inline(always)]
+    fn none(&mut self) -> Step<Self::Made> {
+        Leaf(self.py).none()
+    }
+
+    #[inline(always)]
+    fn bool(&mut self, value: bool) -> Step<Self::Made> {
+        Leaf(self.py).bool(value)
+    }
+
+    #[inline(always)]
+    fn int(&mut self, value: i64) -> Step<Self::Made> {
+        Leaf(self.py).int(value)
+    }
+
+    #[inline(always)]
+    fn float(&mut self, value: f64) -> Step<Self::Made> {
+        Leaf(self.py).float(value)
+    }
+
+    #[inline(always)]
+    fn ascii(&mut self, text: WireText<'a>) -> Step<Self::Made> {
+        let data = text.data();
+        if data.len() <= Keys::LONGEST {
+            if self.keys.is_none() {
+                *self.keys = self.state.keys.try_use(self.py);
+            }
+            if let Some(keys) = self.keys {
+                // SAFETY: ASCII, says the reader, and short.
+                return Ok(Made::Object(unsafe { keys.text(self.py, data)? }));
+            }
+        }
+        Leaf(self.py).ascii(text)
+    }
+
+    #[inline(always)]
+    fn head(&mut self, head: Head, len: usize) -> Step<Self::Made> {
+        Ok(Made::Head(head, len))
+    }
+
+    #[inline(always)]
+    fn other(&mut self) -> Step<Self::Made> {
+        Ok(Made::Other)
+    }
 }
 
 impl<'a, 'py> Walk<'a, 'py> {
-    /// Rebuilds a graph that starts with this item.
-    fn run(&mut self, first: Item<'a>) -> Step<Owned<'py>> {
-        let mut made = self.open(first)?;
+    /// Rebuilds a graph that starts with this.
+    fn run(&mut self, first: Made<'py>) -> Step<Owned<'py>> {
+        let mut made = first;
         loop {
-            if let Some(object) = made {
+            let object = match made {
+                Made::Object(object) => Some(object),
+                Made::Head(head, len) => {
+                    self.begin(head, len)?;
+                    None
+                }
+                Made::Other => self.open()?,
+            };
+            if let Some(object) = object {
                 match self.frames.last_mut() {
                     Some(frame) => frame.add(object)?,
                     None => {
-                        self.maker.reader.finish()?;
+                        self.reader.finish()?;
                         return Ok(object);
                     }
                 }
             }
-            made = match self.fill()? {
-                Next::Open(item) => self.open(item)?,
-                Next::Finish => self.close()?,
-            };
+            made = self.fill()?;
         }
     }
 
-    /// Gives the innermost container its next children, as long as they are leaves.
+    /// Gives the innermost container its next children, as long as they are everyday objects that hold nothing. Comes back with
+    /// one that is not, or with the container itself, complete.
     #[inline(always)]
-    fn fill(&mut self) -> Step<Next<'a>> {
+    fn fill(&mut self) -> Step<Made<'py>> {
         let Some(frame) = self.frames.last_mut() else {
-            return Err(Failure::Structure("it has no container to fill"));
+            return Err(Failure::structure("it has no container to fill"));
         };
-        let maker = &mut self.maker;
+        let reader = &mut self.reader;
+        let mut leaf = Leaf(self.py);
         let container = frame.container.borrow();
         match frame.kind {
             Kind::List => {
                 // SAFETY: its kind says that it is a list.
                 let list = unsafe { List::from_object(container) };
                 while frame.done < frame.len {
-                    let item = maker.reader.next_item()?;
-                    let Some(object) = maker.leaf(&item)? else {
-                        return Ok(Next::Open(item));
-                    };
-                    // SAFETY: a list of `len`, whose places are filled one after another.
-                    unsafe { list.put_new(frame.done, object) };
+                    match reader.make_next(&mut leaf)? {
+                        // SAFETY: a list of `len`, whose places are filled one after another.
+                        Made::Object(object) => unsafe { list.put_new(frame.done, object) },
+                        other => return Ok(other),
+                    }
                     frame.done += 1;
                 }
             }
             Kind::Dict => {
                 // SAFETY: its kind says that it is a dict.
                 let dict = unsafe { Dict::from_object(container) };
+                let mut keys = Key {
+                    py: self.py,
+                    state: self.state,
+                    keys: &mut self.keys,
+                };
                 while frame.done < frame.len {
                     let key = match frame.key.take() {
                         Some(key) => key,
-                        None => {
-                            let item = maker.reader.next_item()?;
-                            match maker.leaf_key(&item)? {
-                                Some(key) => key,
-                                None => return Ok(Next::Open(item)),
-                            }
-                        }
+                        None => match reader.make_next(&mut keys)? {
+                            Made::Object(key) => key,
+                            other => return Ok(other),
+                        },
                     };
-                    let item = maker.reader.next_item()?;
-                    let Some(value) = maker.leaf(&item)? else {
-                        frame.key = Some(key);
-                        return Ok(Next::Open(item));
+                    let value = match reader.make_next(&mut leaf)? {
+                        Made::Object(value) => value,
+                        other => {
+                            frame.key = Some(key);
+                            return Ok(other);
+                        }
                     };
                     dict.set(key.borrow(), value.borrow())?;
                     frame.done += 1;
@@ -218,26 +355,44 @@ impl<'a, 'py> Walk<'a, 'py> {
             }
             Kind::Tuple | Kind::Set | Kind::FrozenSet | Kind::Range | Kind::Slice => {
                 while frame.done < frame.len {
-                    let item = maker.reader.next_item()?;
-                    let Some(object) = maker.leaf(&item)? else {
-                        return Ok(Next::Open(item));
-                    };
-                    frame.add(object)?;
+                    match reader.make_next(&mut leaf)? {
+                        Made::Object(object) => frame.add(object)?,
+                        other => return Ok(other),
+                    }
                 }
             }
         }
-        Ok(Next::Finish)
+        self.close().map(Made::Object)
+    }
+
+    /// Starts an everyday container inside the innermost one.
+    #[inline]
+    fn begin(&mut self, head: Head, len: usize) -> Step<()> {
+        let (kind, container) = match head {
+            Head::List => (Kind::List, List::create_unfilled(self.py, len)?),
+            Head::Dict => (Kind::Dict, Dict::create(self.py)?),
+            // Without a GIL others may see it before it is complete; a tuple seen so never holds a null.
+            Head::Tuple if FREE_THREADED => (Kind::Tuple, Tuple::create_of_none(self.py, len)?),
+            Head::Tuple => (Kind::Tuple, Tuple::create_unfilled(self.py, len)?),
+        };
+        self.enter(Frame {
+            container,
+            kind,
+            len,
+            done: 0,
+            key: None,
+            memo: usize::MAX,
+        })
     }
 
     /// Starts a container inside the innermost one, or makes an object that is none at once.
-    fn open(&mut self, item: Item<'a>) -> Step<Option<Owned<'py>>> {
-        let py = self.maker.py;
+    #[inline(never)]
+    fn open(&mut self) -> Step<Option<Owned<'py>>> {
+        let py = self.py;
+        let item = self.reader.next_item()?;
         let (kind, container, len) = match item.token {
             Token::Dict(len) => (Kind::Dict, Dict::create(py)?, len),
             Token::List(len) => (Kind::List, List::create_unfilled(py, len)?, len),
-            Token::Tuple(len) if !item.shared && !FREE_THREADED => {
-                (Kind::Tuple, Tuple::create_unfilled(py, len)?, len)
-            }
             // One that others can see before it is complete never holds a null.
             Token::Tuple(len) => (Kind::Tuple, Tuple::create_of_none(py, len)?, len),
             Token::Set(len) => (Kind::Set, Set::create(py)?, len),
@@ -256,14 +411,14 @@ impl<'a, 'py> Walk<'a, 'py> {
             | Token::Bool(_)
             | Token::Ellipsis
             | Token::NotImplemented
-            | Token::End(_) => return self.maker.rarer_leaf(&item),
+            | Token::End(_) => return self.rarer_leaf(&item),
         };
         let mut memo = usize::MAX;
         if item.shared {
-            memo = self.maker.memo.len();
+            memo = self.memo.len();
             let exists = !matches!(kind, Kind::FrozenSet | Kind::Range);
             let object = exists.then(|| container.clone());
-            self.maker.memo.push(Remembered {
+            self.memo.push(Remembered {
                 position: item.position,
                 object,
                 complete: false,
@@ -289,7 +444,7 @@ impl<'a, 'py> Walk<'a, 'py> {
             }
             if depth >= DEPTH_LIMIT || depth.saturating_sub(self.hashed_from) >= HASHED_DEPTH_LIMIT
             {
-                return Err(Failure::Structure("its containers are nested too deep"));
+                return Err(Failure::structure("its containers are nested too deep"));
             }
         }
         self.frames.push(frame);
@@ -298,32 +453,32 @@ impl<'a, 'py> Walk<'a, 'py> {
 
     /// Ends the innermost container, which has all its children.
     #[inline]
-    fn close(&mut self) -> Step<Option<Owned<'py>>> {
+    fn close(&mut self) -> Step<Owned<'py>> {
         let Some(frame) = self.frames.pop() else {
-            return Err(Failure::Structure("it has no container to end"));
+            return Err(Failure::structure("it has no container to end"));
         };
         if self.frames.len() <= self.hashed_from {
             self.hashed_from = usize::MAX;
         }
         if frame.memo == usize::MAX && frame.kind != Kind::Range {
-            return Ok(Some(frame.container));
+            return Ok(frame.container);
         }
-        self.maker.complete(frame).map(Some)
+        self.complete(frame)
     }
 
     /// The object that started at `position`.
     fn remembered(&self, position: Position) -> Step<Owned<'py>> {
-        let memo = &self.maker.memo;
+        let memo = &self.memo;
         let index = memo
             .binary_search_by_key(&position, |remembered| remembered.position)
-            .map_err(|_| Failure::Structure("a reference points into an item"))?;
+            .map_err(|_| Failure::structure("a reference points into an item"))?;
         let Some(object) = &memo[index].object else {
-            return Err(Failure::Structure(
+            return Err(Failure::structure(
                 "a reference points at a set that is being made",
             ));
         };
         if !memo[index].complete && (self.is_hashed_here() || !self.can_hold(index)) {
-            return Err(Failure::Structure(
+            return Err(Failure::structure(
                 "a reference points at an object that is being made",
             ));
         }
@@ -348,69 +503,6 @@ impl<'a, 'py> Walk<'a, 'py> {
         }
         false
     }
-}
-
-impl<'a, 'py> Maker<'a, 'py> {
-    #[inline(always)]
-    fn scalar_or_graph(mut self) -> Step<Owned<'py>> {
-        let first = self.reader.next_item()?;
-        match self.leaf(&first)? {
-            Some(object) => {
-                self.reader.finish()?;
-                Ok(object)
-            }
-            None => self.graph(first),
-        }
-    }
-
-    #[inline(never)]
-    fn graph(self, first: Item<'a>) -> Step<Owned<'py>> {
-        let mut walk = Walk {
-            maker: self,
-            frames: scratch::take_frames(),
-            hashed_from: usize::MAX,
-        };
-        let result = walk.run(first);
-        scratch::give_back_frames(walk.frames);
-        result
-    }
-
-    /// The object of an item that is neither a container nor anything shared; nothing for these.
-    #[inline(always)]
-    fn leaf(&mut self, item: &Item<'a>) -> Step<Option<Owned<'py>>> {
-        let py = self.py;
-        let object = match item.token {
-            Token::Text(text) if !item.shared => created(py, text)?,
-            Token::Int(value) => py.int(value)?,
-            Token::Float(value) => Float::create(py, value)?,
-            Token::None => py.none().to_owned(),
-            Token::Bool(value) => py.bool(value).to_owned(),
-            _ => return Ok(None),
-        };
-        Ok(Some(object))
-    }
-
-    /// As `leaf`, for a dict's key.
-    #[inline(always)]
-    fn leaf_key(&mut self, item: &Item<'a>) -> Step<Option<Owned<'py>>> {
-        match item.token {
-            Token::Text(text)
-                if !item.shared
-                    && text.width() == Width::Ascii
-                    && text.data().len() <= Keys::LONGEST =>
-            {
-                if self.keys.is_none() {
-                    self.keys = self.state.keys.try_use();
-                }
-                Ok(Some(match &mut self.keys {
-                    // SAFETY: looked at just now: ASCII and short.
-                    Some(keys) => unsafe { keys.text(self.py, text.data())? },
-                    None => created(self.py, text)?,
-                }))
-            }
-            _ => self.leaf(item),
-        }
-    }
 
     fn rarer_leaf(&mut self, item: &Item<'a>) -> Step<Option<Owned<'py>>> {
         let py = self.py;
@@ -423,7 +515,7 @@ impl<'a, 'py> Maker<'a, 'py> {
             Token::Ellipsis => py.ellipsis().to_owned(),
             Token::NotImplemented => py.not_implemented().to_owned(),
             Token::End(index) => self.end(index)?,
-            _ => return Err(Failure::Structure("an item is in the wrong place")),
+            _ => return Err(Failure::structure("an item is in the wrong place")),
         };
         if item.shared {
             let object = Some(object.clone());
@@ -438,7 +530,7 @@ impl<'a, 'py> Maker<'a, 'py> {
 
     fn end(&mut self, index: usize) -> Step<Owned<'py>> {
         let end = self.ends.get_mut(index).and_then(Option::take);
-        let end = end.ok_or(Failure::Structure(
+        let end = end.ok_or(Failure::structure(
             "it names a channel end that did not come with it",
         ))?;
         Ok(channel::wrap(self.py, self.state, end)?)
@@ -464,7 +556,6 @@ impl<'a, 'py> Maker<'a, 'py> {
 }
 
 /// The `str` of these characters.
-#[inline(always)]
 fn created<'py>(py: Attached<'py>, text: WireText<'_>) -> Result<Owned<'py>> {
     const {
         assert!(

@@ -126,9 +126,10 @@ enum Depth {
     Hashed,
 }
 
-impl From<Raised> for Refusal<'_, '_> {
+impl From<Raised> for Box<Refusal<'_, '_>> {
+    #[cold]
     fn from(raised: Raised) -> Self {
-        Refusal::Raised(raised)
+        Box::new(Refusal::Raised(raised))
     }
 }
 
@@ -283,7 +284,8 @@ struct Sink<'a, 'py, 'm> {
     snapshots: Vec<Owned<'py>>,
 }
 
-type Written<'a, 'py, T> = std::result::Result<T, Refusal<'a, 'py>>;
+/// A refusal is boxed, as every step may give one.
+type Written<'a, 'py, T> = std::result::Result<T, Box<Refusal<'a, 'py>>>;
 
 impl<'a, 'py> Walk<'a, 'py, '_> {
     fn run(&mut self) -> Written<'a, 'py, ()> {
@@ -433,10 +435,10 @@ impl<'a, 'py> Walk<'a, 'py, '_> {
                 self.hashed_from = depth;
             }
             if depth >= DEPTH_LIMIT {
-                return Err(Refusal::Depth(Depth::Any, frame.type_name()));
+                return Err(Box::new(Refusal::Depth(Depth::Any, frame.type_name())));
             }
             if depth.saturating_sub(self.hashed_from) >= HASHED_DEPTH_LIMIT {
-                return Err(Refusal::Depth(Depth::Hashed, frame.type_name()));
+                return Err(Box::new(Refusal::Depth(Depth::Hashed, frame.type_name())));
             }
         }
         self.frames.push(frame);
@@ -512,7 +514,7 @@ impl<'a, 'py> Sink<'a, 'py, '_> {
                         self.ends.push(end.share(end.role(), HostId::IN_FLIGHT));
                     }
                 }
-                None => return Err(Refusal::Type(object)),
+                None => return Err(Box::new(Refusal::Type(object))),
             },
         }
         Ok(())
@@ -578,7 +580,7 @@ impl<'a, 'py> Sink<'a, 'py, '_> {
     #[inline]
     fn reserve(&mut self, size_bytes: usize) -> Written<'a, 'py, ()> {
         if size_bytes > COPIED_BYTES && !self.writer.try_reserve(size_bytes) {
-            return Err(Refusal::Memory);
+            return Err(Box::new(Refusal::Memory));
         }
         Ok(())
     }
