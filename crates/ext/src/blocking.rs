@@ -178,7 +178,7 @@ impl Signals {
         // SAFETY: attached, a live int.
         let ident = unsafe { ffi::PyLong_AsUnsignedLongLongMask(ident.as_ptr()) };
         // SAFETY: asks the operating system; callable at any time.
-        Ok(ident == u64::from(unsafe { ffi::PyThread_get_thread_ident() }))
+        Ok(ident == unsafe { ffi::PyThread_get_thread_ident() })
     }
 }
 

@@ -1,15 +1,13 @@
-//! Where this thread is: on which host, in which task, and what interrupts its waits.
+//! Where this thread is: in which task, and what interrupts its waits.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use atoll_core::client::{HostId, Interrupt, Task};
+use atoll_core::client::{Interrupt, Task};
 
 /// What a thread of a host knows about itself. A thread that Atoll did not start has none.
 #[derive(Clone)]
 pub(crate) struct Current {
-    /// The host whose interpreter the thread runs.
-    pub(crate) host: HostId,
     /// The task it runs now.
     pub(crate) task: Option<Task>,
     /// What ends its waits: the task's interrupt while it runs one, else the host's.

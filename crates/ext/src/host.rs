@@ -25,7 +25,6 @@ pub(crate) fn start_engine() -> Engine {
 fn arrived(host: HostId) {
     let interrupt = module::engine().host_interrupt(host);
     current::set(interrupt.map(|interrupt| Current {
-        host,
         task: None,
         interrupt,
     }));

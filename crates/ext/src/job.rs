@@ -49,7 +49,6 @@ pub(crate) fn next_job<'py>(
     let idle = current::get();
     let task = job.task();
     current::set(Some(Current {
-        host: state.host,
         interrupt: task.interrupt(),
         task: Some(task.clone()),
     }));

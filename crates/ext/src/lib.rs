@@ -15,7 +15,6 @@ mod select;
 mod task;
 
 /// Called by the import system.
-#[expect(non_snake_case, reason = "the import system looks for this name")]
 #[unsafe(no_mangle)]
 pub extern "C" fn PyInit__native() -> *mut atoll_py::ffi::PyObject {
     module::init()
