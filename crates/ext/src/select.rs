@@ -331,5 +331,8 @@ fn enter<'a, 'py>(
 
 /// True once in `times` calls, at random.
 fn one_in(times: usize) -> bool {
-    times <= 1 || RandomState::new().hash_one(times).is_multiple_of(times as u64)
+    times <= 1
+        || RandomState::new()
+            .hash_one(times)
+            .is_multiple_of(times as u64)
 }
