@@ -4,8 +4,6 @@ Each class says whose fault it is, has a stable `code`, and survives a clone and
 formula: cannot <verb> <object> (<why>); <what to do instead>. Running out of time is the built-in `TimeoutError`.
 """
 
-from __future__ import annotations
-
 import queue
 
 __all__ = [
