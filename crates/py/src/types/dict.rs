@@ -3,7 +3,7 @@
 use std::ptr;
 
 use super::typed;
-use crate::attached::Attached;
+use crate::attached::{Attached, FREE_THREADED};
 use crate::ffi;
 use crate::object::{Borrowed, Owned};
 use crate::raised::Result;
@@ -17,8 +17,12 @@ impl<'a, 'py> Dict<'a, 'py> {
     /// How many pairs it has.
     #[inline(always)]
     pub fn len(self) -> usize {
+        if FREE_THREADED {
+            // SAFETY: attached, a dict (T1).
+            return unsafe { ffi::PyDict_Size(self.0.as_ptr()) }.cast_unsigned();
+        }
         // SAFETY: T1.
-        unsafe { ffi::PyDict_Size(self.0.as_ptr()) }.cast_unsigned()
+        unsafe { (*self.0.as_ptr().cast::<ffi::PyDictObject>()).ma_used }.cast_unsigned()
     }
 
     /// Whether it has none.

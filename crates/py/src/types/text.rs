@@ -35,6 +35,18 @@ impl TextWidth {
         }
     }
 
+    /// Where the characters of a compact str of this width lie.
+    #[inline(always)]
+    const fn data_of(self, text: *mut ffi::PyObject) -> *const u8 {
+        let head_bytes = match self {
+            TextWidth::Ascii => size_of::<ffi::PyASCIIObject>(),
+            TextWidth::Latin1 | TextWidth::Two | TextWidth::Four => {
+                size_of::<ffi::PyCompactUnicodeObject>()
+            }
+        };
+        text.cast::<u8>().cast_const().wrapping_add(head_bytes)
+    }
+
     const fn largest_character(self) -> u32 {
         match self {
             TextWidth::Ascii => 0x7F,
@@ -51,29 +63,52 @@ impl<'a, 'py> Text<'a, 'py> {
     /// Needs: attached. May run Python: no.
     #[inline(always)]
     pub fn data(self) -> (TextWidth, &'a [u8]) {
+        let width = self.width();
+        let object = self.0.as_ptr();
+        // SAFETY: T1; an exact str is compact: CPython stores that many characters of that width behind the head of that
+        // width, and keeps them as long as the object.
+        let data = unsafe {
+            let len = ffi::PyUnicode_GET_LENGTH(object).cast_unsigned();
+            slice::from_raw_parts(width.data_of(object), len * width.bytes_per_character())
+        };
+        (width, data)
+    }
+
+    /// Reads the object's flags where they are, as CPython's own inline functions do: with a GIL they lie alike in 3.13, 3.14
+    /// and 3.15. (pyo3-ffi calls functions for them from 3.14 on.)
+    #[cfg(all(not(Py_GIL_DISABLED), target_endian = "little"))]
+    #[inline(always)]
+    fn width(self) -> TextWidth {
+        const ASCII: u8 = 1 << 6;
+        const KIND_SHIFT: u32 = 2;
+        const FLAGS: usize =
+            std::mem::offset_of!(ffi::PyASCIIObject, hash) + size_of::<ffi::Py_hash_t>();
+        // SAFETY: T1; the flags follow the hash.
+        let flags = unsafe { self.0.as_ptr().cast::<u8>().add(FLAGS).read() };
+        match flags >> KIND_SHIFT & 7 {
+            1 if flags & ASCII != 0 => TextWidth::Ascii,
+            1 => TextWidth::Latin1,
+            2 => TextWidth::Two,
+            _ => TextWidth::Four,
+        }
+    }
+
+    #[cfg(not(all(not(Py_GIL_DISABLED), target_endian = "little")))]
+    fn width(self) -> TextWidth {
         let object = self.0.as_ptr();
         // SAFETY: T1.
-        let (len, data) = unsafe {
-            (
-                ffi::PyUnicode_GET_LENGTH(object).cast_unsigned(),
-                ffi::PyUnicode_DATA(object).cast::<u8>(),
-            )
-        };
-        // The characters of an exact str lie behind its head, and that of an ASCII str is the shorter one.
-        let width = if data.addr() == object.addr() + size_of::<ffi::PyASCIIObject>() {
-            TextWidth::Ascii
-        } else {
-            // SAFETY: T1.
-            match unsafe { ffi::PyUnicode_KIND(object) } {
-                ffi::PyUnicode_1BYTE_KIND => TextWidth::Latin1,
-                ffi::PyUnicode_2BYTE_KIND => TextWidth::Two,
-                _ => TextWidth::Four,
+        let (kind, data) = unsafe { (ffi::PyUnicode_KIND(object), ffi::PyUnicode_DATA(object)) };
+        match kind {
+            // Of the two, the head of an ASCII str is the shorter one.
+            ffi::PyUnicode_1BYTE_KIND
+                if data.cast_const().cast() == TextWidth::Ascii.data_of(object) =>
+            {
+                TextWidth::Ascii
             }
-        };
-        // SAFETY: CPython stores `len` characters of that width there, and keeps them as long as the object.
-        (width, unsafe {
-            slice::from_raw_parts(data, len * width.bytes_per_character())
-        })
+            ffi::PyUnicode_1BYTE_KIND => TextWidth::Latin1,
+            ffi::PyUnicode_2BYTE_KIND => TextWidth::Two,
+            _ => TextWidth::Four,
+        }
     }
 
     /// A `str` of these characters.
@@ -99,7 +134,7 @@ impl<'a, 'py> Text<'a, 'py> {
             // SAFETY: the str is new, of that length and width, so it has room for `data.len()` bytes and nobody has seen
             // it: the strs that CPython shares are the empty one and, made elsewhere, those of one byte.
             unsafe {
-                let place = ffi::PyUnicode_DATA(text.as_ptr()).cast::<u8>();
+                let place = width.data_of(text.as_ptr()).cast_mut();
                 place.copy_from_nonoverlapping(data.as_ptr(), data.len());
             }
         }
