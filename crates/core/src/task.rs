@@ -199,7 +199,7 @@ impl Task {
     }
 
     /// Ask for the end of the task. The caller does what the answer says.
-    pub(crate) fn request_cancellation(&self) -> CancelStep {
+    pub fn request_cancellation(&self) -> CancelStep {
         let mut inner = lock(&self.inner);
         if inner.phase == Phase::Ended {
             return CancelStep::AlreadyEnded;

@@ -12,7 +12,7 @@ use std::ffi::{CStr, c_void};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use atoll_core::client::{self, Message, Poisoner, TaskOutcome};
-use atoll_host::agent;
+use atoll_host::{agent, cancel};
 use atoll_py::class::{Class, This};
 use atoll_py::interpreter::{thread_ident, throw_into};
 use atoll_py::method::{Getter, Method};
@@ -269,12 +269,19 @@ unsafe extern "C" fn arrive(
     _arguments: *mut ffi::PyObject,
     _keywords: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    if let Some(task) = current::get().and_then(|current| current.task) {
+    // SAFETY: Python calls this attached.
+    let py: Attached<'_> = unsafe { Attached::assume() };
+    let in_vain = cancel::arrived_in_vain(py).unwrap_or_else(|raised| {
+        raised.clear(py);
+        false
+    });
+    if in_vain {
+        // SAFETY: a live class. It stays pending, as it was.
+        unsafe { throw_into(py, thread_ident(), class.cast()) };
+    } else if let Some(task) = current::get().and_then(|current| current.task) {
         // What it says of a pending exception is this very one.
         let _ = task.claim_cancellation();
     }
-    // SAFETY: Python calls this attached.
-    let py: Attached<'_> = unsafe { Attached::assume() };
     // SAFETY: the class was built with `atoll.Cancellation` as its base, which it keeps alive.
     let cancellation = unsafe { Borrowed::from_ptr(py, (*class).tp_base.cast()) };
     let made = py

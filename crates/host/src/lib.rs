@@ -2,10 +2,12 @@
 //!
 //! - [`subinterpreter`]: the [`Driver`](atoll_core::hosts::Driver) that starts sub-interpreters.
 //! - [`agent`]: what each of their threads does: take the next job, run it, report.
+//! - [`cancel`]: throwing cancellations into running code.
 //!
 //! The engine (`atoll_core::hosts`) decides when a host starts, gets a thread, or ends; this crate does it. What the
 //! threads execute is Python: `atoll._agent.serve()`, which asks the native module for jobs.
 
 pub mod agent;
+pub mod cancel;
 mod fork;
 pub mod subinterpreter;

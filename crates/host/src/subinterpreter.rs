@@ -13,13 +13,16 @@
 //!   [`Host::wait_alone`].
 
 use crate::agent::{self, Place};
+use crate::cancel::Errand;
 use atoll_core::client::{Agent, Engine, HostId};
-use atoll_core::host::{self, AgentRole, Host, HostState, Visit};
+use atoll_core::host::{self, AgentRole, Host, HostState};
 use atoll_core::hosts::Driver;
 use atoll_core::park::Wait;
 use atoll_core::task::Task;
-use atoll_py::interpreter::{InterpreterHandle, SubInterpreter, thread_ident, throw_into};
-use atoll_py::{Attached, Borrowed, Owned, Result, ffi};
+use atoll_py::interpreter::{
+    InterpreterHandle, SubInterpreter, ThreadState, thread_ident, throw_into,
+};
+use atoll_py::{Attached, Borrowed, Result, ffi};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -35,6 +38,8 @@ pub struct SubinterpreterDriver {
     /// Tells the native module, before it is imported there, that this thread works in a host.
     arrived: fn(HostId),
     interpreters: Arc<Mutex<HashMap<HostId, InterpreterHandle>>>,
+    /// The states of the threads that serve, by the threads' identities.
+    states: Arc<Mutex<HashMap<u64, ThreadState>>>,
 }
 
 impl SubinterpreterDriver {
@@ -47,6 +52,7 @@ impl SubinterpreterDriver {
             engine,
             arrived,
             interpreters: Arc::default(),
+            states: Arc::default(),
         }
     }
 
@@ -66,7 +72,26 @@ impl SubinterpreterDriver {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn handle_of(&self, host: &Host) -> Option<InterpreterHandle> {
+    fn states(&self) -> MutexGuard<'_, HashMap<u64, ThreadState>> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state of a thread that serves.
+    pub(crate) fn state_of(&self, thread: u64) -> Option<ThreadState> {
+        self.states().get(&thread).copied()
+    }
+
+    /// Runs jobs on this thread until the host sends it home.
+    ///
+    /// Needs: attached, with a [`Place`]. May run Python: yes.
+    fn serve(&self, py: Attached<'_>) {
+        self.states()
+            .insert(thread_ident(), ThreadState::current(py));
+        agent::serve(py);
+        self.states().remove(&thread_ident());
+    }
+
+    pub(crate) fn handle_of(&self, host: &Host) -> Option<InterpreterHandle> {
         self.interpreters().get(&host.id()).copied()
     }
 }
@@ -88,19 +113,20 @@ impl Driver for SubinterpreterDriver {
             let place = driver.arrive(&host, AgentRole::Extra);
             // SAFETY: S1: this thread is counted until `place` drops, after the visit.
             let visit = unsafe { handle.enter() };
-            agent::serve(visit.attached());
+            driver.serve(visit.attached());
             drop(visit);
             drop(place);
         })
     }
 
     fn throw_cancellations(&self, host: Arc<Host>, tasks: Vec<Arc<Task>>) {
-        let Some(visitor) = host.visit() else { return };
-        let Some(handle) = self.handle_of(&host) else {
-            return;
+        let errand = Errand {
+            driver: self.clone(),
+            host: host.clone(),
+            tasks,
         };
         // Without a thread to be had, the tasks still notice it in their next blocking verb.
-        let _ = start_thread(&host, move || throw(handle, &visitor, &tasks));
+        let _ = start_thread(&host, move || errand.run());
     }
 }
 
@@ -133,7 +159,7 @@ fn own(driver: &SubinterpreterDriver, host: &Arc<Host>, path: Option<Vec<String>
         if host.ready() {
             // Again only after a bug: serve returns when the host closes.
             while host.state() == HostState::Ready {
-                agent::serve(interpreter.attached());
+                driver.serve(interpreter.attached());
             }
         }
     }
@@ -205,29 +231,4 @@ fn stop_python_threads(py: Attached<'_>) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// The visitor's errand: throw the cancellation into each task's thread.
-fn throw(handle: InterpreterHandle, _visitor: &Visit, tasks: &[Arc<Task>]) {
-    // SAFETY: S1: `_visitor` keeps the interpreter alive, and outlives the visit.
-    let visit = unsafe { handle.enter() };
-    let py = visit.attached();
-    match cancellation(py) {
-        Ok(class) => {
-            for task in tasks {
-                task.throw_cancellation(|thread| {
-                    // SAFETY: the class is alive. A thread that is gone has no task (the task's invariant T2).
-                    unsafe { throw_into(py, thread, class.as_ptr()) };
-                });
-            }
-        }
-        Err(raised) => raised.write_unraisable(None),
-    }
-}
-
-/// The class whose instances are thrown; making one tells the task that its cancellation has arrived.
-fn cancellation(py: Attached<'_>) -> Result<Owned<'_>> {
-    py.import(c"atoll._native")?
-        .borrow()
-        .attr(c"CancellationArrives")
 }

@@ -239,6 +239,35 @@ impl Drop for Visit {
     }
 }
 
+/// Names a thread's state in an interpreter, so that another thread can look where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ThreadState(NonNull<ffi::PyThreadState>);
+
+// SAFETY: the value is an address; its one use is `unsafe` and demands that the state lives.
+unsafe impl Send for ThreadState {}
+
+impl ThreadState {
+    /// That of the calling thread.
+    pub fn current(_attached: Attached<'_>) -> Self {
+        // SAFETY: attached, so there is one.
+        Self(NonNull::new(unsafe { ffi::PyThreadState_Get() }).expect("attached"))
+    }
+
+    /// The frame that the thread executes, or waits in; `None` if it executes no Python code.
+    ///
+    /// Returns: owned. Needs: attached to the same interpreter. May run Python: no.
+    ///
+    /// # Safety
+    ///
+    /// The state lives, and does not run meanwhile: the build has a GIL, which the calling thread holds.
+    pub unsafe fn frame<'py>(self, py: Attached<'py>) -> Option<Owned<'py>> {
+        // SAFETY: the caller's promise; the result is a new reference or null.
+        let frame = unsafe { ffi::PyThreadState_GetFrame(self.0.as_ptr()) };
+        // SAFETY: not null.
+        (!frame.is_null()).then(|| unsafe { Owned::from_ptr(py, frame.cast()) })
+    }
+}
+
 /// How Python names the calling thread (`threading.get_ident()`), for [`throw_into`].
 pub fn thread_ident() -> u64 {
     // SAFETY: needs neither a thread state nor the GIL.

@@ -1,0 +1,164 @@
+//! Throwing cancellations into the threads of running tasks, at a moment when they do no harm.
+//!
+//! A thrown exception is raised at the thread's next look for such things: at the beginning of a Python function or of a
+//! loop's next round. In two places that is wrong:
+//!
+//! - inside of the import system's own Python code, which takes locks and gives them back in separate functions: an
+//!   exception between the two leaves a lock taken for ever. Whoever throws looks first and comes back later
+//!   ([`Errand::run`]); while it looks it holds the GIL, so the thread cannot move on meanwhile. (Without a GIL it can;
+//!   there this only makes the accident rare.)
+//! - in a finalizer or a weak reference's callback, where exceptions are reported and dropped. That is noticed when the
+//!   exception arrives, and it is thrown once more ([`arrived_in_vain`]).
+
+use crate::subinterpreter::SubinterpreterDriver;
+use atoll_core::clock::Deadline;
+use atoll_core::host::{Host, HostState};
+use atoll_core::park::Wait;
+use atoll_core::task::{Phase, Task};
+use atoll_py::interpreter::throw_into;
+use atoll_py::types::Exact;
+use atoll_py::{Attached, Borrowed, FREE_THREADED, Owned, Result, ffi};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long to let an import go on before looking again, at first. Nothing tells when it is over.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+/// At last.
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+/// How long a task of a closing host may take to clean up before the exception is thrown again, at first. It may have been
+/// swallowed, and a host that closes has no time for code that goes on.
+const FIRST_GRACE: Duration = Duration::from_millis(200);
+
+/// What is to be done: these tasks of this host are to be cancelled.
+pub(crate) struct Errand {
+    pub(crate) driver: SubinterpreterDriver,
+    pub(crate) host: Arc<Host>,
+    pub(crate) tasks: Vec<Arc<Task>>,
+}
+
+impl Errand {
+    /// Throws at every task; comes back for those that were importing, and, while the host closes, for those that go on.
+    ///
+    /// Needs: detached, on a thread that no interpreter knows.
+    pub(crate) fn run(mut self) {
+        let mut pause = FIRST_PAUSE;
+        let mut grace = FIRST_GRACE;
+        loop {
+            let Some(all_thrown) = self.visit() else {
+                return;
+            };
+            let wait = if !all_thrown {
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                pause
+            } else if self.host.state() == HostState::Closing {
+                grace *= 2;
+                grace
+            } else {
+                return;
+            };
+            self.tasks.retain(|task| !task.is_ended());
+            let Some(first) = self.tasks.first() else {
+                return;
+            };
+            let ended = first.wait(&Wait::until(Deadline::after(wait)));
+            if ended.is_err() && all_thrown {
+                for task in &self.tasks {
+                    task.request_cancellation();
+                }
+            }
+        }
+    }
+
+    /// Enters the interpreter and throws wherever it can be done now. `None`: the interpreter is gone.
+    fn visit(&self) -> Option<bool> {
+        let visitor = self.host.visit()?;
+        let handle = self.driver.handle_of(&self.host)?;
+        // SAFETY: the handle's interpreter lives as long as `visitor`, which outlives the visit (S1 of `subinterpreter`).
+        let visit = unsafe { handle.enter() };
+        let thrown = self.throw(visit.attached()).unwrap_or_else(|raised| {
+            raised.write_unraisable(None);
+            true
+        });
+        drop(visit);
+        drop(visitor);
+        Some(thrown)
+    }
+
+    fn throw(&self, py: Attached<'_>) -> Result<bool> {
+        let class = py.import(c"atoll._native")?;
+        let class = class.borrow().attr(c"CancellationArrives")?;
+        // From here on only C code runs, so the GIL stays here and the other threads where they are.
+        let mut all_thrown = true;
+        for task in &self.tasks {
+            if let Phase::Running(thread) = task.phase()
+                && self.is_importing(py, thread)?
+            {
+                all_thrown = false;
+                continue;
+            }
+            task.throw_cancellation(|thread| {
+                // SAFETY: the class is alive. A thread that is gone has no task (the task's invariant T2).
+                unsafe { throw_into(py, thread, class.as_ptr()) };
+            });
+        }
+        Ok(all_thrown)
+    }
+
+    /// Whether the thread, which runs a task, is in the import system's own Python code.
+    fn is_importing(&self, py: Attached<'_>, thread: u64) -> Result<bool> {
+        if FREE_THREADED {
+            return Ok(false);
+        }
+        let Some(state) = self.driver.state_of(thread) else {
+            return Ok(false);
+        };
+        // SAFETY: the thread runs a task, so it has not left its state; this thread holds the GIL.
+        match unsafe { state.frame(py) } {
+            Some(frame) => Ok(Code::of(frame.borrow())?.imports()),
+            None => Ok(false),
+        }
+    }
+}
+
+/// Whether a cancellation that arrives on this thread now is lost there, and has to be thrown again.
+///
+/// Needs: attached, at the moment when the exception is about to be raised. May run Python: no.
+pub fn arrived_in_vain(py: Attached<'_>) -> Result<bool> {
+    // SAFETY: attached; the frame is borrowed from the thread, which is in this call meanwhile.
+    let frame = unsafe { ffi::PyEval_GetFrame() };
+    if frame.is_null() {
+        return Ok(false);
+    }
+    // SAFETY: not null, and alive as told.
+    let frame = unsafe { Borrowed::from_ptr(py, frame.cast()) };
+    let code = Code::of(frame)?;
+    // The second is the import system's callback for locks that are gone.
+    Ok(code.name == "__del__" || (code.imports() && code.name == "cb"))
+}
+
+/// What a frame executes.
+struct Code {
+    file: String,
+    name: String,
+}
+
+impl Code {
+    fn of(frame: Borrowed<'_, '_>) -> Result<Self> {
+        let code = frame.attr(c"f_code")?;
+        Ok(Self {
+            file: text_of(code.borrow().attr(c"co_filename")?)?,
+            name: text_of(code.borrow().attr(c"co_name")?)?,
+        })
+    }
+
+    fn imports(&self) -> bool {
+        self.file.starts_with("<frozen importlib.")
+    }
+}
+
+fn text_of(object: Owned<'_>) -> Result<String> {
+    match Exact::of(object.borrow()) {
+        Exact::Text(_) => object.borrow().utf8_lossy(),
+        _ => Ok(String::new()),
+    }
+}
