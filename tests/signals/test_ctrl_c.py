@@ -94,8 +94,20 @@ def test_a_message_sent_at_the_moment_of_ctrl_c_is_not_lost(run_child) -> None:
         channel = atoll.Channel(capacity=1)
         received = []
         ROUNDS = 300
+        interrupts = 0
+        started = armed = False
+
+        def handler(*_):
+            global armed, interrupts
+            if armed:                             # only inside the try block, and once each time
+                armed = False
+                interrupts += 1
+                raise KeyboardInterrupt
+        signal.signal(signal.SIGINT, handler)
 
         def send():
+            while not started:
+                pass
             for number in range(ROUNDS):
                 os.kill(os.getpid(), signal.SIGINT)
                 for _ in range(random.randrange(200)):
@@ -103,20 +115,15 @@ def test_a_message_sent_at_the_moment_of_ctrl_c_is_not_lost(run_child) -> None:
                 channel.send(number)
 
         sending = threading.Thread(target=send)
-        interrupts = 0
-
-        started = False
-        while True:
+        sending.start()
+        started = True
+        while channel.stats().received < ROUNDS:
             try:
-                if not started:
-                    started = True
-                    sending.start()
-                while channel.stats().received < ROUNDS:
-                    received.append(channel.recv())
-                break
+                armed = True
+                received.append(channel.recv())
+                armed = False
             except KeyboardInterrupt:
-                interrupts += 1
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+                pass
         sending.join()
         # An interrupt may strike between recv() and append(): that is the loop's loss, not the channel's.
         assert received == sorted(set(received))
