@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -27,6 +28,11 @@ def spin(started: atoll.Sender[int]) -> None:
     started.send(1)
     while True:
         pass
+
+
+def announce_and_wait(started: atoll.Sender[int]) -> None:
+    started.send(1)
+    started.send(2)  # nobody takes it
 
 
 def test_spawn_returns_a_task_whose_result_is_what_the_function_returned() -> None:
@@ -324,6 +330,51 @@ def test_an_exception_handler_for_exception_does_not_stop_a_cancellation() -> No
     task.cancel()
     task.join(30)
     assert task.cancelled()
+
+
+@pytest.mark.parametrize("state", ["computing", "waiting"])
+def test_a_cancellation_arrives_within_50_ms(state: str) -> None:
+    delays = []
+    for _ in range(3):  # a busy machine may be late once; a cancellation that polls is late every time
+        started: Channel[int] = Channel(0)
+        fn = spin if state == "computing" else announce_and_wait
+        task = atoll.spawn(fn, started.sender)
+        started.recv(timeout=30)
+        began = time.monotonic()
+        task.cancel()
+        task.join(30)
+        delays.append(time.monotonic() - began)
+        if delays[-1] < 0.05:
+            return
+    pytest.fail(f"too late each time: {delays}")
+
+
+def test_cancel_of_a_task_in_c_code_says_false_and_strikes_when_that_code_returns() -> None:
+    def stuck(started: atoll.Sender[int]) -> None:
+        started.send(1)
+        time.sleep(0.5)  # C code that no exception reaches
+        spin(started)
+
+    started: Channel[int] = Channel(1)
+    task = atoll.spawn(stuck, started.sender)
+    started.recv(timeout=30)
+    assert not task.cancel()
+    task.join(30)
+    assert task.cancelled()
+
+
+def test_many_threads_may_spawn_at_once() -> None:
+    results: list[int] = []
+
+    def spawn_some(base: int) -> None:
+        results.extend(atoll.spawn(lambda number: number + base, number).result() for number in range(20))
+
+    threads = [threading.Thread(target=spawn_some, args=(base,)) for base in range(0, 1600, 100)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == sorted(base + number for base in range(0, 1600, 100) for number in range(20))
 
 
 def test_the_worker_is_sound_after_a_cancellation() -> None:
