@@ -73,10 +73,11 @@ class ChannelEmpty(AtollError, queue.Empty):
 class CloneError(AtollError, TypeError):
     """An object cannot be copied to another interpreter: the caller's fault, and `path` says where it sits.
 
-    `type_name` is the culprit's type and `hint` what to send instead.
+    `type_name` is the culprit's type and `hint` what to send instead; `sent` counts what `send_many` sent before it.
     """
 
     code = "clone_error"
+    sent: int = 0
 
     def __init__(self, path: str, type_name: str, hint: str = "") -> None:
         super().__init__(path, type_name, hint)

@@ -115,6 +115,14 @@ def test_every_verb_of_a_given_up_end_raises_channel_closed() -> None:
     assert sender.id == receiver.id == channel.id
 
 
+def test_a_given_up_end_cannot_be_sent() -> None:
+    channel = Channel[object]()
+    sender = channel.sender
+    sender.close()
+    with pytest.raises(atoll.CloneError, match=r"cannot clone message\[0\] \(Sender\); it was given up by close\(\)"):
+        channel.send([sender])
+
+
 def test_leaving_a_with_block_gives_the_end_up() -> None:
     channel = Channel[int]()
     with channel.sender as sender, channel.receiver as receiver:

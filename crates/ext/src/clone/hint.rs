@@ -80,6 +80,14 @@ const BY_NAME: &[(&str, &str)] = &[
         "threading.Condition",
         "send a message through a channel instead",
     ),
+    (
+        "atoll.Sender",
+        "it was given up by close(); send another one of its channel",
+    ),
+    (
+        "atoll.Receiver",
+        "it was given up by close(); send another one of its channel",
+    ),
     ("queue.Queue", "send an atoll.Channel instead"),
     ("_queue.SimpleQueue", "send an atoll.Channel instead"),
     (
