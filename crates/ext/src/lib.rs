@@ -1,7 +1,7 @@
 //! The extension module `atoll._native`: glue between Python and the engine, nothing else.
 //!
-//! One file per exposed thing. Values travel through [`clone`]; every wait goes through [`blocking`]; every error of the engine
-//! becomes a Python exception in [`errors`].
+//! One file per exposed thing. Values travel through `clone`; every wait goes through `blocking`; every error of the engine
+//! becomes a Python exception in `errors`.
 
 mod blocking;
 mod channel;

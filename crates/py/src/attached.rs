@@ -39,6 +39,14 @@ impl<'py> Attached<'py> {
     /// attaching would end it (CPython 3.13 unwinds it by force through our frames) or touch freed memory. The thread
     /// that itself finalizes was attached while finalization was already under way, and attaches again normally.
     ///
+    /// The token cannot go along, so nothing inside can touch Python:
+    ///
+    /// ```compile_fail,E0277
+    /// fn wrong(py: atoll_py::Attached<'_>) {
+    ///     py.detach(|| py.none().is_none());
+    /// }
+    /// ```
+    ///
     /// Needs: attached. May run Python: yes (other threads do while this one is away).
     pub fn detach<T: Send>(self, work: impl FnOnce() -> T + Send) -> T {
         let _attach_again = Detached::begin();

@@ -1,7 +1,7 @@
 //! Heap types around a Rust value: [`Class`] says what a type looks like, [`HeapClass`] is the type in one interpreter.
 //!
 //! # Invariants
-//! - **C1**: every object of a type built for `T` is an [`Instance<T>`] whose body is set from its making to its deallocation.
+//! - **C1**: every object of a type built for `T` is an `Instance<T>` whose body is set from its making to its deallocation.
 //! - **C2**: the types are final (no `Py_TPFLAGS_BASETYPE`), so an object's type tells exactly which `T` it holds.
 //! - **C3**: a type built for `T` belongs to a module with state `T::State`: [`HeapClass::build`] takes the module.
 
