@@ -73,6 +73,13 @@ impl Writer {
         std::mem::take(&mut self.bytes)
     }
 
+    /// Writes on in `buffer`, emptied, instead of memory of its own. What was written so far stays in front.
+    pub fn adopt(&mut self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        buffer.extend_from_slice(&self.bytes);
+        self.bytes = buffer;
+    }
+
     /// Where the next item will start.
     #[inline]
     #[must_use]

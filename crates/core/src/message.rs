@@ -168,6 +168,27 @@ impl Message {
         ends.length = 0;
         taken
     }
+
+    /// The memory of a long message, to be used for another one. `None` if the message is short or was made by another
+    /// copy of the library. Ends that are left in it are released.
+    #[must_use]
+    pub fn into_buffer(self) -> Option<Vec<u8>> {
+        let parcel = self.parcel()?;
+        // SAFETY: M1: the parcel is ours.
+        if !std::ptr::fn_addr_eq(
+            unsafe { (*parcel).free },
+            free_parcel as unsafe extern "C" fn(*mut Parcel),
+        ) {
+            return None;
+        }
+        std::mem::forget(self);
+        // SAFETY: made by Box in `Message::new` of this copy, which `free` shows; the forgotten message was its owner.
+        let parcel = unsafe { *Box::from_raw(parcel) };
+        // SAFETY: made there by this copy, and turned back only here.
+        drop(unsafe { parcel.ends.into_vec() });
+        // SAFETY: likewise.
+        Some(unsafe { parcel.bytes.into_vec() })
+    }
 }
 
 impl Drop for Message {
@@ -217,5 +238,14 @@ mod tests {
         }
         assert!(Message::inline(&[0; 23]).is_none());
         assert_eq!(size_of::<Message>(), 24);
+    }
+
+    #[test]
+    fn the_memory_of_a_long_message_can_be_used_again() {
+        let bytes = vec![7; 1000];
+        let address = bytes.as_ptr();
+        let buffer = Message::new(bytes, Vec::new()).into_buffer();
+        assert_eq!(buffer.map(|buffer| buffer.as_ptr()), Some(address));
+        assert_eq!(Message::new(vec![7; 3], Vec::new()).into_buffer(), None);
     }
 }

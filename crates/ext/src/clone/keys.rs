@@ -188,7 +188,8 @@ impl Content {
         let [first, second, third] = self.0;
         let mixed = (first ^ second.rotate_left(29) ^ third.rotate_left(47))
             .wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        (mixed >> 32) as usize % Keys::SETS
+        // The highest bits of a product depend on all bits of its factors.
+        (mixed >> (u64::BITS - Keys::SETS.ilog2())) as usize % Keys::SETS
     }
 }
 

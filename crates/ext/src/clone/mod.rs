@@ -1,6 +1,6 @@
 //! Structured clone: an object graph written into a message in one interpreter and rebuilt in another.
 //!
-//! [`encode`] walks the graph once, [`decode`] rebuilds it; between them lies the byte format of `atoll-codec`. Only objects
+//! [`encode()`] walks the graph once, [`decode()`] rebuilds it; between them lies the byte format of `atoll-codec`. Only objects
 //! whose type is exactly a built-in one cross, and channel ends. Identity and cycles inside one message are kept for
 //! everything that can change or hold something, and for long text and data; of short text and of numbers only the value is
 //! kept, as Python itself promises no more of them.
@@ -31,6 +31,9 @@ use atoll_py::module::Module;
 use atoll_py::{Arguments, Owned, Result, Signature};
 
 use crate::module::State;
+
+/// A message of at most this many bytes is copied out of the writer's memory; a larger one takes it along.
+const COPIED_BYTES: usize = 32 * 1024;
 
 /// How deep containers may be nested in a message.
 const DEPTH_LIMIT: usize = 10_000;

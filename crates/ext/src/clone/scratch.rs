@@ -1,12 +1,13 @@
 //! What a walk needs for a while, kept by each thread for its next walk.
 
 use std::cell::Cell;
+use std::sync::Mutex;
 use std::thread::LocalKey;
 
 use atoll_codec::Writer;
 
 use super::memo::Memo;
-use super::{decode, encode};
+use super::{COPIED_BYTES, decode, encode};
 
 /// The working memory of one `encode`.
 #[derive(Default)]
@@ -19,6 +20,29 @@ pub(super) struct Scratch {
 thread_local! {
     static ENCODE: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
     static DECODE: Cell<Vec<decode::Frame<'static>>> = const { Cell::new(Vec::new()) };
+}
+
+/// The memory of large messages that were received, for the next ones that are sent, in whatever interpreter: memory that the
+/// operating system gives anew costs more than what is written to it.
+static BUFFERS: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+
+/// How many buffers are kept, and how large one may be: 32 MiB in all.
+const BUFFERS_KEPT: usize = 4;
+const LARGEST_KEPT_BYTES: usize = 8 * 1024 * 1024;
+
+/// A buffer that was used before.
+pub(super) fn take_buffer() -> Option<Vec<u8>> {
+    BUFFERS.try_lock().ok()?.pop()
+}
+
+/// Keeps a buffer for another message, if it is large (others are cheap) and there is room.
+pub(super) fn give_back_buffer(buffer: Vec<u8>) {
+    if (COPIED_BYTES..=LARGEST_KEPT_BYTES).contains(&buffer.capacity())
+        && let Ok(mut buffers) = BUFFERS.try_lock()
+        && buffers.len() < BUFFERS_KEPT
+    {
+        buffers.push(buffer);
+    }
 }
 
 /// The most frames whose memory is kept.
@@ -54,6 +78,9 @@ impl Scratch {
     pub(super) fn give_back(mut self: Box<Scratch>) {
         self.writer.clear();
         self.memo.clear();
+        if self.writer.capacity_bytes() > LARGEST_KEPT_BYTES {
+            drop(self.writer.take());
+        }
         if self.frames.capacity() > FRAMES_KEPT {
             self.frames = Vec::new();
         }
