@@ -139,19 +139,22 @@ def _add_to_path(path: Iterable[str]) -> None:
 
 def _importable_name(fn: object) -> tuple[str, str] | None:
     """(module, qualname) under which another interpreter finds exactly *fn* (S1), or None."""
-    qualname = getattr(fn, "__qualname__", None)
-    module_name = getattr(fn, "__module__", None)
-    if module_name is None:
-        # str.upper and its like know their class, not their module.
-        module_name = getattr(getattr(fn, "__objclass__", None), "__module__", None)
-    if type(qualname) is not str or type(module_name) is not str or module_name == "__main__":
+    try:
+        qualname = getattr(fn, "__qualname__", None)
+        module_name = getattr(fn, "__module__", None)
+        if module_name is None:
+            # str.upper and its like know their class, not their module.
+            module_name = getattr(getattr(fn, "__objclass__", None), "__module__", None)
+        if type(qualname) is not str or type(module_name) is not str or module_name == "__main__":
+            return None
+        module = sys.modules.get(module_name)
+        if module is None:
+            return None
+        found: object = module
+        for part in qualname.split("."):
+            found = getattr(found, part, None)
+    except Exception:  # a `__getattr__` of the user's may raise anything
         return None
-    module = sys.modules.get(module_name)
-    if module is None:
-        return None
-    found: object = module
-    for part in qualname.split("."):
-        found = getattr(found, part, None)
     if found is not fn or not _is_findable(module_name, module) or _is_registered(module_name):
         return None
     return module_name, qualname
@@ -432,8 +435,7 @@ def _hint_for(value: object) -> str:
 
 
 def _refuse_async(fn: Any) -> None:
-    code = getattr(fn, "__code__", None)
-    if code is not None and code.co_flags & _CO_COROUTINE:
+    if isinstance(fn, types.FunctionType) and fn.__code__.co_flags & _CO_COROUTINE:
         name = _name_of(fn)
         raise TypeError(
             f"cannot run {name} in another interpreter (it is an async function); "
@@ -442,14 +444,18 @@ def _refuse_async(fn: Any) -> None:
 
 
 def _name_of(fn: object) -> str:
-    name = getattr(fn, "__qualname__", None) or type(fn).__qualname__
+    try:
+        name = fn.__qualname__  # type: ignore[attr-defined]
+    except Exception:
+        name = type(fn).__qualname__
     return str(name)
 
 
 def _blame(value: object, error: BaseException) -> CloneError:
     """The CloneError that names the smallest part of *value* which refuses to be pickled."""
     owner = _name_of(value)
-    if isinstance(error, RecursionError):
+    # cloudpickle turns a RecursionError into a PicklingError that speaks of it.
+    if isinstance(error, RecursionError) or "recursion" in str(error):
         return CloneError(owner, type(value).__name__, hint="what it refers to is nested too deep; pass less of it")
     for path, part in _parts(value):
         if not _refuses(part):

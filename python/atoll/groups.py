@@ -44,6 +44,8 @@ class TaskGroup:
     """
 
     def __init__(self, *, patience: float | None = 5.0) -> None:
+        if patience is not None and not patience >= 0:  # NaN is neither
+            raise ValueError(f"cannot wait with patience={patience!r} (it must be 0 or more seconds); None is for ever")
         self._patience = patience
         self._state = _State.NEW
         self._lock = threading.Lock()

@@ -22,9 +22,9 @@ CLOSE_TIMEOUT = 5.0
 class Interpreter:
     """An interpreter in this process with its own modules, globals and GIL, for as long as you keep it open.
 
-    Blocks until it is ready (milliseconds). It sees the caller's `sys.path`, or *path* if that is given. Close it, or
-    use it as a context manager. Raises HostUnavailable if *kind* cannot be had here, TypeError or ValueError for bad
-    arguments.
+    Blocks until it is ready (milliseconds). It sees the caller's `sys.path`, or *path* if that is given (and after it
+    the standard library and Atoll). Close it, or use it as a context manager. Raises HostUnavailable if *kind* cannot
+    be had here, TypeError or ValueError for bad arguments.
 
         with atoll.Interpreter() as host:
             host.exec("import math")
@@ -167,7 +167,16 @@ def _entries(path: Iterable[str | os.PathLike[str]] | None) -> list[str] | None:
         return None
     if isinstance(path, (str, bytes)):
         raise TypeError(f"cannot use path={path!r} (one {type(path).__name__}); pass a list of folders")
-    return [os.fspath(entry) for entry in path]
+    own = [os.fsdecode(entry) for entry in path]
+    return own + [entry for entry in _indispensable() if entry not in own]
+
+
+def _indispensable() -> list[str]:
+    """Where the standard library is, and this package."""
+    library = os.path.dirname(os.__file__)
+    archive = f"python{sys.version_info.major}{sys.version_info.minor}.zip"
+    standard = [entry for entry in sys.path if entry == library or os.path.basename(entry) in (archive, "lib-dynload")]
+    return [*standard, os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
 
 
 # What is there ---------------------------------------------------------------------------------------------------

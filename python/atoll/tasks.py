@@ -54,9 +54,14 @@ class Task[T]:
             raise TypeError(f"cannot make a task of {target!r} (it is not callable); pass a function")
         if name is not None and not isinstance(name, str):
             raise TypeError(f"cannot name a task {name!r} (a {type(name).__name__}); pass a str")
+        if not isinstance(kind, str):
+            raise TypeError(f"cannot run a task on kind={kind!r} (not a str); use kind='auto'")
         self._target: Callable[..., T] | None = target
         self._args = tuple(args)
         self._kwargs = dict(kwargs) if kwargs else {}
+        for key in self._kwargs:
+            if not isinstance(key, str):
+                raise TypeError(f"cannot pass a keyword argument named {key!r} (a {type(key).__name__}); names are str")
         self._kind = kind
         self._name = name
         self._lock = threading.Lock()

@@ -114,12 +114,19 @@ def test_it_sees_the_path_of_the_caller(tmp_path: Path, monkeypatch: pytest.Monk
         host.exec("import seen_from_the_path as m; assert m.value == 7")
 
 
-def test_a_path_of_its_own_replaces_the_path_of_the_caller(tmp_path: Path) -> None:
-    (tmp_path / "only_there.py").write_text("value = 8")
-    with Interpreter(path=[*sys.path, tmp_path]) as host:
+def test_a_path_of_its_own_replaces_the_path_of_the_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+        (folder / f"only_{folder.name}.py").write_text("value = 8")
+    monkeypatch.syspath_prepend(str(here))
+    with Interpreter(path=[there]) as host:
         host.exec("import only_there; assert only_there.value == 8")
-    with pytest.raises(ImportError):
-        __import__("only_there")
+        host.exec("import json, atoll, math")
+        with pytest.raises(ImportError):
+            host.exec("import only_here")
+        with pytest.raises(ImportError):  # nor does a call bring it along
+            host.call(exec, "import only_here")
 
 
 def test_a_path_that_is_one_string_is_a_type_error() -> None:

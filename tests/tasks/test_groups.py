@@ -121,6 +121,12 @@ def test_except_star_picks_errors_by_type() -> None:
     assert caught == ["x"]
 
 
+@pytest.mark.parametrize("patience", [-1, float("nan")])
+def test_a_patience_below_zero_is_a_value_error(patience: float) -> None:
+    with pytest.raises(ValueError, match="patience"):
+        TaskGroup(patience=patience)
+
+
 def test_spawn_before_the_block_is_a_runtime_error() -> None:
     with pytest.raises(RuntimeError, match="was not entered"):
         TaskGroup().spawn(abs, 1)

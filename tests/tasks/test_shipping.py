@@ -401,6 +401,25 @@ def test_a_lock_in_a_partial_is_named() -> None:
     assert caught.value.path.startswith("args[0] in ")
 
 
+def test_a_callable_object_whose_getattr_raises_travels() -> None:
+    class Moody:
+        def __getattr__(self, name: str) -> object:
+            raise RuntimeError(name)
+
+        def __call__(self) -> int:
+            return 3
+
+    assert atoll.run(Moody()) == 3
+
+
+def test_something_nested_too_deep_is_refused_without_a_crash() -> None:
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(CloneError, match="nested too deep"):
+        atoll.spawn(lambda: deep)
+
+
 def test_the_text_of_the_error_follows_the_formula() -> None:
     def numbers() -> Iterator[int]:
         yield 1

@@ -175,6 +175,16 @@ def test_the_name_must_be_a_str() -> None:
         atoll.spawn(add, 1, 2, name=3)  # type: ignore[arg-type]
 
 
+def test_the_kind_must_be_a_str() -> None:
+    with pytest.raises(TypeError, match="kind=3"):
+        atoll.spawn(add, 1, 2, kind=3)  # type: ignore[arg-type]
+
+
+def test_keyword_arguments_have_names_that_are_str() -> None:
+    with pytest.raises(TypeError, match="names are str"):
+        Task(add, (1,), {2: 3})  # type: ignore[dict-item]
+
+
 def test_repr_tells_the_state() -> None:
     task = Task(add, (1, 2), name="sum")
     assert repr(task) == "<atoll.Task 'sum' not started>"
