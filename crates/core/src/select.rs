@@ -10,7 +10,7 @@
 //!    stood for is never lost; if another was faster, begin again.
 
 use crate::channel::Channel;
-use crate::park::{Key, Wait, Waiter, Woken};
+use crate::park::{Key, Wait, Waiter, Wake, Woken};
 use crate::sync::Arc;
 
 /// One operation of a select.
@@ -86,22 +86,119 @@ pub(crate) fn wait_for_one<T>(
         };
         let completed = withdraw(cases, &mut keys, woken);
         match woken {
-            Some(Woken::Case(index)) => {
-                let index = index as usize;
-                let case = &mut cases[index];
-                let outcome = completed.or_else(|| case.channel.attempt(&mut case.op));
-                if let Some(outcome) = outcome {
-                    return Ok((index, outcome));
-                }
-            }
             Some(Woken::Interrupted) => return Err(SelectError::Interrupted),
             Some(Woken::DeadlinePassed) => return Err(SelectError::TimedOut),
+            Some(woken) => {
+                if let Some(chosen) = act(cases, woken, completed) {
+                    return Ok(chosen);
+                }
+            }
             None => {}
         }
         if let Some(chosen) = try_in_random_order(cases) {
             return Ok(chosen);
         }
     }
+}
+
+/// A select that waits without a thread: a callback tells that it is time to look.
+///
+/// Dropping it withdraws it, like [`Pending::cancel`], and drops what it had received by then: cancel it instead
+/// where that may not be lost.
+pub struct Pending<'a, T> {
+    cases: Vec<Case<'a, T>>,
+    keys: Vec<Key>,
+    waiter: Arc<Waiter>,
+    wake: Wake,
+}
+
+/// A chosen case, and all cases back.
+pub type Chosen<'a, T> = (usize, Outcome<T>, Vec<Case<'a, T>>);
+
+impl<'a, T> Pending<'a, T> {
+    /// Tries the cases; if none is ready, leaves them waiting. *wake* is then called from any thread, once for each
+    /// time that [`Self::finish`] should be called; it must not block, and must not call back into the channels.
+    pub fn begin(mut cases: Vec<Case<'a, T>>, wake: Wake) -> Result<Chosen<'a, T>, Self> {
+        loop {
+            if let Some((index, outcome)) = try_in_random_order(&mut cases) {
+                return Ok((index, outcome, cases));
+            }
+            let waiter = Waiter::with_callback(wake.clone());
+            let mut keys = Vec::with_capacity(cases.len());
+            let ready = register(&mut cases, &waiter, &mut keys);
+            if ready && waiter.abort() {
+                withdraw(&mut cases, &mut keys, None);
+                continue;
+            }
+            // If it was claimed already, the callback has been called or is about to be.
+            return Err(Self {
+                cases,
+                keys,
+                waiter,
+                wake,
+            });
+        }
+    }
+
+    /// What came of it after a wake-up. `Err`: it waits on (nothing happened, or somebody else was faster).
+    pub fn finish(mut self) -> Result<Chosen<'a, T>, Self> {
+        let Some(woken) = self.waiter.outcome() else {
+            return Err(self);
+        };
+        let chosen = self.withdraw_and_act(woken);
+        let cases = std::mem::take(&mut self.cases);
+        match chosen {
+            Some((index, outcome)) => Ok((index, outcome, cases)),
+            None => Self::begin(cases, self.wake.clone()),
+        }
+    }
+
+    /// Stops waiting and gives the cases back. `Ok`: one took effect in the meantime.
+    pub fn cancel(mut self) -> Result<Chosen<'a, T>, Vec<Case<'a, T>>> {
+        let chosen = self.stop();
+        let cases = std::mem::take(&mut self.cases);
+        match chosen {
+            Some((index, outcome)) => Ok((index, outcome, cases)),
+            None => Err(cases),
+        }
+    }
+
+    fn stop(&mut self) -> Option<(usize, Outcome<T>)> {
+        if self.waiter.abort() {
+            withdraw(&mut self.cases, &mut self.keys, None);
+            return None;
+        }
+        let woken = self.waiter.outcome()?;
+        self.withdraw_and_act(woken)
+    }
+
+    fn withdraw_and_act(&mut self, woken: Woken) -> Option<(usize, Outcome<T>)> {
+        let completed = withdraw(&mut self.cases, &mut self.keys, Some(woken));
+        act(&mut self.cases, woken, completed)
+    }
+}
+
+impl<T> Drop for Pending<'_, T> {
+    fn drop(&mut self) {
+        if !self.cases.is_empty() {
+            self.stop();
+        }
+    }
+}
+
+/// Does what a claimed case was claimed for, first of all: so the wake-up is never lost.
+fn act<T>(
+    cases: &mut [Case<'_, T>],
+    woken: Woken,
+    completed: Option<Outcome<T>>,
+) -> Option<(usize, Outcome<T>)> {
+    let Woken::Case(index) = woken else {
+        return None;
+    };
+    let index = index as usize;
+    let case = &mut cases[index];
+    let outcome = completed.or_else(|| case.channel.attempt(&mut case.op))?;
+    Some((index, outcome))
 }
 
 fn sleep(waiter: &Arc<Waiter>, wait: &Wait<'_>) -> Woken {

@@ -4,7 +4,7 @@
 use atoll_core::channel::{Batch, Capacity, Channel, RecvError, SendError};
 use atoll_core::clock::Deadline;
 use atoll_core::park::{Bell, Interrupt, Wait};
-use atoll_core::select::{Case, Op, Outcome, SelectError, select};
+use atoll_core::select::{Case, Op, Outcome, Pending, SelectError, select};
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
@@ -432,5 +432,77 @@ fn select_loses_no_message_when_closes_race_with_it() {
         });
         got += std::iter::from_fn(|| data.try_recv().ok()).count();
         assert_eq!(got, 10);
+    }
+}
+
+/// An event loop in miniature: counts the calls and lets a thread wait for the next.
+fn event_loop() -> (atoll_core::park::Wake, std::sync::mpsc::Receiver<()>) {
+    let (called, calls) = std::sync::mpsc::channel();
+    let called = std::sync::Mutex::new(called);
+    let wake = move || {
+        let _ = called.lock().unwrap().send(());
+    };
+    (Arc::new(wake), calls)
+}
+
+#[test]
+fn a_pending_select_receives_what_many_senders_send_without_a_thread_of_its_own() {
+    for capacity in ALL {
+        let channels = [0, 1].map(|_| Channel::<u64>::new(capacity));
+        let (wake, calls) = event_loop();
+        let mut sum = 0;
+        thread::scope(|scope| {
+            for channel in &channels {
+                scope.spawn(move || {
+                    for i in 0..2000 {
+                        channel.send(i, &Wait::forever()).unwrap();
+                    }
+                });
+            }
+            for _ in 0..4000 {
+                let cases = channels.each_ref().map(|channel| Case {
+                    channel,
+                    op: Op::Recv,
+                });
+                let mut state = Pending::begin(cases.into(), wake.clone());
+                let (_, outcome, _) = loop {
+                    match state {
+                        Ok(chosen) => break chosen,
+                        Err(pending) => {
+                            calls.recv().unwrap();
+                            state = pending.finish();
+                        }
+                    }
+                };
+                let Outcome::Received(message) = outcome else {
+                    panic!("a receive receives")
+                };
+                sum += message;
+            }
+        });
+        assert_eq!(sum, 2 * (2000 * 1999 / 2), "{capacity:?}");
+    }
+}
+
+#[test]
+fn a_cancelled_pending_send_gives_its_message_back() {
+    for capacity in [Capacity::Rendezvous, bounded(1)] {
+        let channel = Channel::new(capacity);
+        while channel.try_send(0).is_ok() {}
+        let (wake, calls) = event_loop();
+        let case = Case {
+            channel: &channel,
+            op: Op::Send(Some(1)),
+        };
+        let Err(pending) = Pending::begin(vec![case], wake) else {
+            panic!("there is no room")
+        };
+        let Err(cases) = pending.cancel() else {
+            panic!("nothing happened meanwhile")
+        };
+        assert!(matches!(cases[0].op, Op::Send(Some(1))));
+        assert!(calls.try_recv().is_err(), "nobody was told");
+        let counts = channel.counts();
+        assert_eq!((counts.blocked_senders, counts.sent), (0, counts.depth));
     }
 }

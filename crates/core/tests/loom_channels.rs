@@ -5,7 +5,7 @@
 
 use atoll_core::channel::{Capacity, Channel, RecvError, SendError};
 use atoll_core::park::{Interrupt, Wait};
-use atoll_core::select::{Case, Op, Outcome, SelectError, select};
+use atoll_core::select::{Case, Op, Outcome, Pending, SelectError, select};
 use loom::sync::Arc;
 use loom::thread;
 
@@ -299,4 +299,33 @@ fn a_select_without_a_ready_case_says_so() {
         let now = Wait::until(atoll_core::clock::Deadline::NOW);
         assert_eq!(select(&mut cases, &now), Err(SelectError::NoneReady));
     });
+}
+
+#[test]
+fn a_pending_receive_is_told_of_the_message_that_it_may_take() {
+    for capacity in ALL {
+        large_model(move || {
+            let (sender, receiver) = channel(capacity());
+            let called = Arc::new(Channel::new(Capacity::Unbounded));
+            let calls = called.clone();
+            let peer = thread::spawn(move || sender.send(7, &forever()).unwrap());
+            let wake = std::sync::Arc::new(move || called.try_send(()).unwrap());
+            let case = Case {
+                channel: &*receiver,
+                op: Op::Recv,
+            };
+            let mut state = Pending::begin(vec![case], wake);
+            let (_, outcome, _) = loop {
+                match state {
+                    Ok(chosen) => break chosen,
+                    Err(pending) => {
+                        calls.recv(&forever()).unwrap();
+                        state = pending.finish();
+                    }
+                }
+            };
+            assert_eq!(outcome, Outcome::Received(7));
+            peer.join().unwrap();
+        });
+    }
 }

@@ -17,7 +17,8 @@ pub use bell::Bell;
 pub use interrupt::Interrupt;
 pub(crate) use queue::{Key, WaitQueue};
 pub(crate) use spin::SpinBudget;
-pub use waiter::{Waiter, Woken};
+pub use waiter::Wake;
+pub(crate) use waiter::{Waiter, Woken};
 
 use crate::clock::Deadline;
 

@@ -19,7 +19,7 @@ const FIRST_CASE: u32 = 4;
 
 /// Why a sleep ended.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Woken {
+pub(crate) enum Woken {
     /// Case number n was claimed: something happened there.
     Case(u32),
     /// Somebody interrupted the wait.
@@ -35,11 +35,14 @@ enum Sleep {
     /// A thread sleeps on a pipe that signals ring, too.
     Bell(Bell),
     /// Nobody sleeps: the callback tells an event loop.
-    Callback(Box<dyn Fn() + Send + Sync>),
+    Callback(Wake),
 }
 
+/// What tells an event loop that a waiter of its was claimed.
+pub type Wake = std::sync::Arc<dyn Fn() + Send + Sync>;
+
 /// One blocked operation. See the module's invariants.
-pub struct Waiter {
+pub(crate) struct Waiter {
     state: AtomicU32,
     sleep: Sleep,
 }
@@ -59,7 +62,7 @@ impl Waiter {
 
     /// For an event loop: *wake* is called once, from any thread, when the waiter has been claimed
     /// or interrupted. It must not block and must not call back into the channel.
-    pub fn with_callback(wake: Box<dyn Fn() + Send + Sync>) -> Arc<Self> {
+    pub(crate) fn with_callback(wake: Wake) -> Arc<Self> {
         Arc::new(Self {
             state: AtomicU32::new(WAITING),
             sleep: Sleep::Callback(wake),
@@ -98,7 +101,7 @@ impl Waiter {
     }
 
     /// What ended the wait, once something did.
-    pub fn outcome(&self) -> Option<Woken> {
+    pub(crate) fn outcome(&self) -> Option<Woken> {
         match self.state.load(Ordering::Acquire) {
             WAITING | ABORTED => None,
             INTERRUPTED => Some(Woken::Interrupted),
