@@ -6,6 +6,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
+.NOTPARALLEL: # the steps share the virtual environment
 MAKEFLAGS += --no-print-directory
 
 export ATOLL_VENV := $(or $(ATOLL_VENV),.venv)
