@@ -15,7 +15,7 @@ README = ROOT / "README.md"
 BEGIN = "<!-- bench: begin (written by `python -m bench.report` from bench/results/latest.json) -->"
 END = "<!-- bench: end -->"
 
-LANES = ("interpreters.Queue", "mp.Queue", "mp.SimpleQueue", "mp.Pipe", "threads")
+NOTE = "In brackets: how many times better Atoll is. Threads pass references, the others copies."
 SCALES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -28,7 +28,7 @@ def short(value: float) -> str:
     for scale, letter in SCALES:
         if value >= scale:
             return f"{value / scale:.3g} {letter}" if value < 1000 * scale else f"{value:.3g}"
-    return f"{value:.3g}"
+    return f"{value:.3g}" if value >= 0.1 else f"{value:.1g}"
 
 
 def cell(scenario: Mapping[str, Any], rival: str) -> str:
@@ -38,7 +38,7 @@ def cell(scenario: Mapping[str, Any], rival: str) -> str:
         entry = scenario["contenders"].get(rival)
         return entry["error"].partition(":")[0] if entry else "-"
     times = ratio(scenario, rival)
-    return short(theirs) if times is None else f"{short(theirs)} ({times:.3g} x)"
+    return short(theirs) if times is None else f"{short(theirs)} ({short(times)} x)"
 
 
 def tables(scenarios: Mapping[str, Any]) -> list[list[list[str]]]:
@@ -108,13 +108,14 @@ def errors(scenarios: Mapping[str, Any]) -> list[str]:
 
 
 def terminal(result: Mapping[str, Any]) -> str:
-    """The whole result as text. `(13 x)` after a rival's figure: Atoll is 13 times better."""
+    """The whole result as text."""
     scenarios = result["scenarios"]
     parts = [
         head(result["machine"], result["plan"]),
         *(plain(rows) for rows in tables(scenarios)),
         plain(goal_rows(scenarios)),
     ]
+    parts.append(NOTE)
     if failed := errors(scenarios):
         parts.append("\n".join(["Not measured:", *failed]))
     return "\n\n".join(parts)
@@ -132,8 +133,7 @@ def head(machine: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
 def readme_section(result: Mapping[str, Any]) -> str:
     """What stands between the marks in the README."""
     parts = [
-        f"Measured by `make bench`: {head(result['machine'], result['plan'])}. Medians; in brackets, how many times "
-        "better Atoll is in the same run.",
+        f"Measured by `make bench`: {head(result['machine'], result['plan'])}. Medians. {NOTE}",
         *(markdown(rows) for rows in tables(result["scenarios"])),
     ]
     return "\n\n".join([BEGIN, *parts, END])

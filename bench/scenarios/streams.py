@@ -113,6 +113,7 @@ STREAMS = (
         True,
         {lane: in_batches(make) for lane, make in LANES.items()},
     ),
+    _stream("stream_list", f"lists of {BATCH:,} ints", lambda count: repeat(list(range(BATCH)), count), 30 * BATCH),
     _stream("stream_dict", "small dicts", lambda count: repeat(SMALL_DICT, count), 1000),
     _stream("stream_1kb", "1 KB bytes", lambda count: repeat(noise(1 << 10), count), 1 << 10),
     _stream("stream_1mb", "1 MB bytes", lambda count: repeat(noise(1 << 20), count), 1 << 20),

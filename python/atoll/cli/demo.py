@@ -150,7 +150,7 @@ def tables(folder: Path, alone: Survey, together: Survey) -> str:
         ),
     ]
     if problems:
-        rows = [(name(module), module.problem) for module in problems[:SHOWN_PROBLEMS]]
+        rows = [(name(module), clip(module.problem, 70)) for module in problems[:SHOWN_PROBLEMS]]
         if len(problems) > SHOWN_PROBLEMS:
             rows.append((f"and {len(problems) - SHOWN_PROBLEMS} more", "(--json FILE names them all)"))
         parts += [
