@@ -2,7 +2,7 @@
 
 use crate::corrupt::{Corrupt, Reason};
 use crate::tag;
-use crate::text::{Text, Width};
+use crate::text::{Text, Width, is_ascii};
 use crate::writer::Position;
 
 /// One item of a message.
@@ -102,7 +102,8 @@ pub enum Head {
 #[derive(Debug, Clone)]
 pub struct Reader<'a> {
     bytes: &'a [u8],
-    next: usize,
+    /// What is still to be read: the end of `bytes`.
+    rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
@@ -110,7 +111,13 @@ impl<'a> Reader<'a> {
     #[inline]
     #[must_use]
     pub const fn new(bytes: &'a [u8]) -> Reader<'a> {
-        Reader { bytes, next: 0 }
+        Reader { bytes, rest: bytes }
+    }
+
+    /// How many bytes were read.
+    #[inline]
+    fn offset(&self) -> usize {
+        self.bytes.len() - self.rest.len()
     }
 
     /// The next item.
@@ -120,7 +127,7 @@ impl<'a> Reader<'a> {
     /// Where no item can be read; the reader is then of no further use.
     #[inline]
     pub fn next_item(&mut self) -> Result<Item<'a>, Corrupt> {
-        let start = self.next;
+        let start = self.offset();
         match self.item_at(start) {
             Ok(item) => Ok(item),
             Err(reason) => Err(Corrupt::at(start, reason)),
@@ -134,15 +141,16 @@ impl<'a> Reader<'a> {
     /// Where no item can be read, and what `maker` says.
     #[inline(always)]
     pub fn make_next<M: Maker<'a>>(&mut self, maker: &mut M) -> Result<M::Made, M::Error> {
-        let start = self.next;
-        let Some(&head) = self.bytes.get(start) else {
-            return Err(Corrupt::at(start, Reason::Truncated).into());
-        };
-        self.next = start + 1;
+        let before = self.rest;
+        let start = self.bytes.len() - before.len();
         let corrupt = |reason| M::Error::from(Corrupt::at(start, reason));
+        let Some((&head, rest)) = before.split_first() else {
+            return Err(corrupt(Reason::Truncated));
+        };
+        self.rest = rest;
         // A head with the shared bit is none of these tags.
         match head {
-            tag::TEXT_ASCII => maker.ascii(self.characters(Width::Ascii).map_err(corrupt)?),
+            tag::TEXT_ASCII => maker.ascii(self.ascii().map_err(corrupt)?),
             tag::INT_1 => maker.int(i8::from_le_bytes(self.array().map_err(corrupt)?).into()),
             tag::INT_2 => maker.int(i16::from_le_bytes(self.array().map_err(corrupt)?).into()),
             tag::INT_4 => maker.int(i32::from_le_bytes(self.array().map_err(corrupt)?).into()),
@@ -155,7 +163,7 @@ impl<'a> Reader<'a> {
             tag::LIST => maker.head(Head::List, self.children(1).map_err(corrupt)?),
             tag::TUPLE => maker.head(Head::Tuple, self.children(1).map_err(corrupt)?),
             _ => {
-                self.next = start;
+                self.rest = before;
                 maker.other()
             }
         }
@@ -168,16 +176,16 @@ impl<'a> Reader<'a> {
     /// Where bytes are left.
     #[inline]
     pub fn finish(&self) -> Result<(), Corrupt> {
-        if self.next == self.bytes.len() {
+        if self.rest.is_empty() {
             Ok(())
         } else {
-            Err(Corrupt::at(self.next, Reason::TrailingBytes))
+            Err(Corrupt::at(self.offset(), Reason::TrailingBytes))
         }
     }
 
     fn item_at(&mut self, start: usize) -> Result<Item<'a>, Reason> {
-        let &head = self.bytes.get(start).ok_or(Reason::Truncated)?;
-        self.next = start + 1;
+        let (&head, rest) = self.rest.split_first().ok_or(Reason::Truncated)?;
+        self.rest = rest;
         let shared = head & tag::SHARED != 0;
         let token = match head & !tag::SHARED {
             tag::NONE => Token::None,
@@ -219,62 +227,49 @@ impl<'a> Reader<'a> {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Reason> {
-        let rest = self.bytes.get(self.next..).unwrap_or_default();
-        let (&array, _) = rest.split_first_chunk().ok_or(Reason::Truncated)?;
-        self.next += N;
+        let (&array, rest) = self.rest.split_first_chunk().ok_or(Reason::Truncated)?;
+        self.rest = rest;
         Ok(array)
     }
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, len: usize) -> Result<&'a [u8], Reason> {
-        let rest = self.bytes.get(self.next..).unwrap_or_default();
-        let (data, _) = rest.split_at_checked(len).ok_or(Reason::CountBeyondEnd)?;
-        self.next += len;
+        let (data, rest) = self
+            .rest
+            .split_at_checked(len)
+            .ok_or(Reason::CountBeyondEnd)?;
+        self.rest = rest;
         Ok(data)
     }
 
-    #[inline]
+    #[inline(always)]
     fn count(&mut self) -> Result<usize, Reason> {
-        match self.bytes.get(self.next) {
-            Some(&byte) if byte < 0x80 => {
-                self.next += 1;
+        match *self.rest {
+            [byte, ref rest @ ..] if byte < 0x80 => {
+                self.rest = rest;
                 Ok(byte.into())
             }
-            _ => self.long_count(),
-        }
-    }
-
-    #[cold]
-    fn long_count(&mut self) -> Result<usize, Reason> {
-        let mut count = 0;
-        for shift in (0..usize::BITS).step_by(7) {
-            let [byte] = self.array()?;
-            let bits = usize::from(byte & 0x7F);
-            let shifted = bits << shift;
-            if shifted >> shift != bits {
-                return Err(Reason::CountTooLong);
-            }
-            count |= shifted;
-            if byte < 0x80 {
-                return Ok(count);
+            _ => {
+                let (count, rest) = long_count(self.rest)?;
+                self.rest = rest;
+                Ok(count)
             }
         }
-        Err(Reason::CountTooLong)
     }
 
     /// A count of children that take at least `least` bytes each.
-    #[inline]
+    #[inline(always)]
     fn children(&mut self, least: usize) -> Result<usize, Reason> {
         let count = self.count()?;
-        if count > (self.bytes.len() - self.next) / least {
+        if count > self.rest.len() / least {
             return Err(Reason::CountBeyondEnd);
         }
         Ok(count)
     }
 
-    #[inline]
+    #[inline(always)]
     fn counted_bytes(&mut self) -> Result<&'a [u8], Reason> {
         let len = self.count()?;
         self.take(len)
@@ -285,6 +280,18 @@ impl<'a> Reader<'a> {
     }
 
     #[inline(always)]
+    fn ascii(&mut self) -> Result<Text<'a>, Reason> {
+        let data = self.counted_bytes()?;
+        if is_ascii(data) {
+            Ok(Text {
+                width: Width::Ascii,
+                data,
+            })
+        } else {
+            Err(Reason::TextNotCanonical)
+        }
+    }
+
     fn characters(&mut self, width: Width) -> Result<Text<'a>, Reason> {
         let len = self.count()?;
         let size_bytes = len
@@ -303,4 +310,24 @@ impl<'a> Reader<'a> {
             Err(Reason::BadReference)
         }
     }
+}
+
+/// A count of several bytes at the start of `bytes`, and what follows it.
+#[cold]
+fn long_count(bytes: &[u8]) -> Result<(usize, &[u8]), Reason> {
+    let (mut count, mut rest) = (0, bytes);
+    for shift in (0..usize::BITS).step_by(7) {
+        let (&byte, behind) = rest.split_first().ok_or(Reason::Truncated)?;
+        rest = behind;
+        let bits = usize::from(byte & 0x7F);
+        let shifted = bits << shift;
+        if shifted >> shift != bits {
+            return Err(Reason::CountTooLong);
+        }
+        count |= shifted;
+        if byte < 0x80 {
+            return Ok((count, rest));
+        }
+    }
+    Err(Reason::CountTooLong)
 }

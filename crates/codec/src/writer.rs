@@ -208,21 +208,25 @@ impl Writer {
     #[inline]
     pub fn trusted_text(&mut self, width: Width, data: &[u8]) {
         debug_assert!(Text::new(width, data).is_some(), "text is not canonical");
-        if width == Width::Ascii && data.len() <= Writer::SHORT {
-            self.short_ascii(data);
-        } else {
-            self.text(Text { width, data });
-        }
+        self.text(Text { width, data });
     }
 
-    /// The longest text that makes an item of sixteen bytes.
-    const SHORT: usize = 14;
+    /// The longest text for [`short_ascii`](Self::short_ascii): one that makes an item of sixteen bytes.
+    pub const SHORT_ASCII: usize = 14;
 
-    /// Composes the item in registers and appends it as one block.
+    /// A short text that its owner knows to be ASCII: composed in registers and appended as one block.
+    ///
+    /// # Panics
+    ///
+    /// In debug builds where it is longer or not ASCII. In release builds a reader would refuse the message.
     #[inline]
-    fn short_ascii(&mut self, data: &[u8]) {
+    pub fn short_ascii(&mut self, data: &[u8]) {
+        debug_assert!(
+            data.len() <= Writer::SHORT_ASCII && data.is_ascii(),
+            "text is long or not ASCII"
+        );
         let len = data.len();
-        let high = data.get(8..).map_or(0, first_word);
+        let high = if len > 8 { first_word(&data[8..]) } else { 0 };
         let content = u128::from(high) << 64 | u128::from(first_word(data));
         let item = content << 16 | (len as u128) << 8 | u128::from(tag::TEXT_ASCII);
         let end = self.bytes.len() + 2 + len;

@@ -9,7 +9,7 @@ mod walk;
 use atoll_codec::{Packed, Writer};
 use atoll_core::client::End;
 use atoll_core::message::Message;
-use atoll_py::types::{Exact, TextWidth};
+use atoll_py::types::Exact;
 use atoll_py::{Attached, Borrowed, Raised, Result};
 
 use super::hint::hint;
@@ -57,10 +57,7 @@ pub(crate) fn encode_parts<'py>(
 fn scalar(object: Borrowed<'_, '_>) -> Option<Packed> {
     match Exact::of(object) {
         Exact::Int(int) => int.to_i64().map(Packed::int),
-        Exact::Text(text) => match text.data() {
-            (TextWidth::Ascii, data) => Packed::ascii(data),
-            _ => None,
-        },
+        Exact::Text(text) => text.ascii().and_then(Packed::ascii),
         Exact::None => Some(Packed::none()),
         Exact::Bool(value) => Some(Packed::bool(value)),
         Exact::Float(float) => Some(Packed::float(float.value())),

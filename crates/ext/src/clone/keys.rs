@@ -23,9 +23,8 @@ pub(super) struct KeysInUse<'a> {
     cache: &'a KeyCache,
 }
 
-#[derive(Default)]
 pub(super) struct Keys {
-    sets: Vec<Set>,
+    sets: [Set; Keys::SETS],
 }
 
 /// The places that a key can be in: one line of the processor's cache.
@@ -45,7 +44,8 @@ struct Content([u64; 3]);
 
 impl Default for KeyCache {
     fn default() -> KeyCache {
-        KeyCache(AtomicPtr::new(Box::into_raw(Box::default())))
+        let sets = std::array::from_fn(|_| Set::default());
+        KeyCache(AtomicPtr::new(Box::into_raw(Box::new(Keys { sets }))))
     }
 }
 
@@ -139,9 +139,6 @@ impl Keys {
         py: Attached<'py>,
         data: &[u8],
     ) -> Result<Owned<'py>> {
-        if self.sets.is_empty() {
-            self.sets.resize_with(Keys::SETS, Default::default);
-        }
         let content = Content::of(data);
         let Set([first, second]) = &mut self.sets[content.set()];
         for place in [&*first, &*second] {

@@ -58,20 +58,39 @@ impl TextWidth {
 }
 
 impl<'a, 'py> Text<'a, 'py> {
+    /// Its characters, where all are ASCII.
+    ///
+    /// Needs: attached. May run Python: no.
+    #[inline(always)]
+    pub fn ascii(self) -> Option<&'a [u8]> {
+        match self.width() {
+            // SAFETY: just seen.
+            TextWidth::Ascii => Some(unsafe { self.data_of(TextWidth::Ascii) }),
+            TextWidth::Latin1 | TextWidth::Two | TextWidth::Four => None,
+        }
+    }
+
     /// Its characters in the machine's byte order, and their width. A `str` never changes.
     ///
     /// Needs: attached. May run Python: no.
     #[inline(always)]
     pub fn data(self) -> (TextWidth, &'a [u8]) {
         let width = self.width();
+        // SAFETY: just asked for.
+        (width, unsafe { self.data_of(width) })
+    }
+
+    /// # Safety
+    /// `width` is that of the text.
+    #[inline(always)]
+    unsafe fn data_of(self, width: TextWidth) -> &'a [u8] {
         let object = self.0.as_ptr();
         // SAFETY: T1; an exact str is compact: CPython stores that many characters of that width behind the head of that
         // width, and keeps them as long as the object.
-        let data = unsafe {
+        unsafe {
             let len = ffi::PyUnicode_GET_LENGTH(object).cast_unsigned();
             slice::from_raw_parts(width.data_of(object), len * width.bytes_per_character())
-        };
-        (width, data)
+        }
     }
 
     /// Reads the object's flags where they are, as CPython's own inline functions do: with a GIL they lie alike in 3.13, 3.14
@@ -85,8 +104,10 @@ impl<'a, 'py> Text<'a, 'py> {
             std::mem::offset_of!(ffi::PyASCIIObject, hash) + size_of::<ffi::Py_hash_t>();
         // SAFETY: T1; the flags follow the hash.
         let flags = unsafe { self.0.as_ptr().cast::<u8>().add(FLAGS).read() };
+        if flags & ASCII != 0 {
+            return TextWidth::Ascii;
+        }
         match flags >> KIND_SHIFT & 7 {
-            1 if flags & ASCII != 0 => TextWidth::Ascii,
             1 => TextWidth::Latin1,
             2 => TextWidth::Two,
             _ => TextWidth::Four,

@@ -67,10 +67,21 @@ impl<'a, 'py> Walk<'a, 'py> {
     /// one that is not, or with the container itself, complete.
     #[inline(always)]
     fn fill(&mut self) -> Step<Made<'py>> {
+        // In a variable of its own, the reader stays in the processor's registers.
+        let mut reader = self.reader.clone();
+        let unfinished = self.fill_from(&mut reader)?;
+        self.reader = reader;
+        match unfinished {
+            Some(made) => Ok(made),
+            None => self.close().map(Made::Object),
+        }
+    }
+
+    #[inline(always)]
+    fn fill_from(&mut self, reader: &mut Reader<'a>) -> Step<Option<Made<'py>>> {
         let Some(frame) = self.frames.last_mut() else {
             return Err(Failure::structure("it has no container to fill"));
         };
-        let reader = &mut self.reader;
         let mut leaf = Leaf(self.py);
         let container = frame.container.borrow();
         match frame.kind {
@@ -83,7 +94,7 @@ impl<'a, 'py> Walk<'a, 'py> {
                         Made::Object(object) => unsafe { list.put_new(index, object) },
                         other => {
                             frame.done = index;
-                            return Ok(other);
+                            return Ok(Some(other));
                         }
                     }
                 }
@@ -104,7 +115,7 @@ impl<'a, 'py> Walk<'a, 'py> {
                             Made::Object(key) => key,
                             other => {
                                 frame.done = index;
-                                return Ok(other);
+                                return Ok(Some(other));
                             }
                         },
                     };
@@ -112,7 +123,7 @@ impl<'a, 'py> Walk<'a, 'py> {
                         Made::Object(value) => value,
                         other => {
                             (frame.key, frame.done) = (Some(key), index);
-                            return Ok(other);
+                            return Ok(Some(other));
                         }
                     };
                     dict.set(key.borrow(), value.borrow())?;
@@ -122,12 +133,12 @@ impl<'a, 'py> Walk<'a, 'py> {
                 while frame.done < frame.len {
                     match reader.make_next(&mut leaf)? {
                         Made::Object(object) => frame.add(object)?,
-                        other => return Ok(other),
+                        other => return Ok(Some(other)),
                     }
                 }
             }
         }
-        self.close().map(Made::Object)
+        Ok(None)
     }
 
     /// Starts an everyday container inside the innermost one.

@@ -113,16 +113,25 @@ impl<'a, 'py> Sink<'a, 'py, '_> {
 
     #[inline(always)]
     fn text(&mut self, text: Text<'a, 'py>) {
+        match text.ascii() {
+            Some(data) if data.len() <= Writer::SHORT_ASCII => self.writer.short_ascii(data),
+            _ => self.longer_text(text),
+        }
+    }
+
+    #[inline(never)]
+    fn longer_text(&mut self, text: Text<'a, 'py>) {
         let (width, data) = text.data();
         if data.len() >= REPEATED_BYTES && self.repeats(text.as_object()) {
             return;
         }
-        match width {
-            TextWidth::Ascii => self.writer.trusted_text(Width::Ascii, data),
-            TextWidth::Latin1 => self.writer.trusted_text(Width::Latin1, data),
-            TextWidth::Two => self.writer.trusted_text(Width::Two, data),
-            TextWidth::Four => self.writer.trusted_text(Width::Four, data),
-        }
+        let width = match width {
+            TextWidth::Ascii => Width::Ascii,
+            TextWidth::Latin1 => Width::Latin1,
+            TextWidth::Two => Width::Two,
+            TextWidth::Four => Width::Four,
+        };
+        self.writer.trusted_text(width, data);
     }
 
     #[cold]
