@@ -4,6 +4,7 @@ use std::ffi::CStr;
 
 use atoll_core::client::{Deadline, Engine, HostId, HostKind, HostState, Wait};
 use atoll_host::subinterpreter::SubinterpreterDriver;
+use atoll_py::interpreter::prepare_main;
 use atoll_py::module::Module;
 use atoll_py::{Arguments, Attached, Owned, Result, Signature, ffi};
 
@@ -50,6 +51,7 @@ pub(crate) fn launch<'py>(
     };
     refuse_fork(py, state)?;
     check_kind(py, state, kind)?;
+    prepare_main(py)?;
     let path = match path.is_none() {
         true => module_path(py)?,
         false => texts_of(path)?,

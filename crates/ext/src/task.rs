@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use atoll_core::client::{self, HostId, SubmitError, TaskOutcome, Unfinished};
 use atoll_py::class::{Class, HeapClass, This};
+use atoll_py::interpreter::prepare_main;
 use atoll_py::method::{Getter, Method};
 use atoll_py::module::Module;
 use atoll_py::slots::Slots;
@@ -174,6 +175,7 @@ pub(crate) fn submit<'py>(
         false => Some(host_of(py, host)?),
     };
     if host.is_none() && engine.wants_path() {
+        prepare_main(py)?;
         engine.set_path(&module_path(py)?);
     }
     let function = state

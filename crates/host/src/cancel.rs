@@ -3,10 +3,12 @@
 //! A thrown exception is raised at the thread's next look for such things: at the beginning of a Python function or of a
 //! loop's next round. In two places that is wrong:
 //!
-//! - inside of the import system's own Python code, which takes locks and gives them back in separate functions: an
-//!   exception between the two leaves a lock taken for ever. Whoever throws looks first and comes back later
-//!   ([`Errand::run`]); while it looks it holds the GIL, so the thread cannot move on meanwhile. (Without a GIL it can;
-//!   there this only makes the accident rare.)
+//! - during an import. The import system's own Python code takes locks and gives them back in separate functions: an
+//!   exception between the two leaves a lock taken for ever. And a package whose import breaks off half-way may never be
+//!   imported whole again. Whoever throws looks first and comes back later ([`Errand::run`]); while it looks it holds the
+//!   GIL, so the thread cannot move on meanwhile. (Without a GIL it would have to stop it first: there it throws at once.)
+//!   A module that goes on for longer than [`IMPORT_PATIENCE`], or that stands in the way of a host's end, is broken off
+//!   all the same, but not while the import system itself is at work.
 //! - in a finalizer or a weak reference's callback, where exceptions are reported and dropped. That is noticed when the
 //!   exception arrives, and it is thrown once more ([`arrived_in_vain`]).
 
@@ -21,6 +23,10 @@ use atoll_py::{Attached, Borrowed, FREE_THREADED, Owned, Result, ffi};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How long a module may take to be imported before that is taken for the task's own work.
+const IMPORT_PATIENCE: Duration = Duration::from_secs(2);
+/// How many of a thread's innermost frames are looked at for an import.
+const FRAMES_LOOKED_AT: usize = 2_000;
 /// How long to let an import go on before looking again, at first. Nothing tells when it is over.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 /// At last.
@@ -43,8 +49,11 @@ impl Errand {
     pub(crate) fn run(mut self) {
         let mut pause = FIRST_PAUSE;
         let mut grace = FIRST_GRACE;
+        let patience = Deadline::after(IMPORT_PATIENCE);
         loop {
-            let Some(all_thrown) = self.visit() else {
+            let is_patient = !patience.has_passed() && self.host.state() != HostState::Closing;
+            let frames = if is_patient { FRAMES_LOOKED_AT } else { 1 };
+            let Some(all_thrown) = self.visit(frames) else {
                 return;
             };
             let wait = if !all_thrown {
@@ -70,28 +79,30 @@ impl Errand {
     }
 
     /// Enters the interpreter and throws wherever it can be done now. `None`: the interpreter is gone.
-    fn visit(&self) -> Option<bool> {
+    fn visit(&self, frames: usize) -> Option<bool> {
         let visitor = self.host.visit()?;
         let handle = self.driver.handle_of(&self.host)?;
         // SAFETY: the handle's interpreter lives as long as `visitor`, which outlives the visit (S1 of `subinterpreter`).
         let visit = unsafe { handle.enter() };
-        let thrown = self.throw(visit.attached()).unwrap_or_else(|raised| {
-            raised.write_unraisable(None);
-            true
-        });
+        let thrown = self
+            .throw(visit.attached(), frames)
+            .unwrap_or_else(|raised| {
+                raised.write_unraisable(None);
+                true
+            });
         drop(visit);
         drop(visitor);
         Some(thrown)
     }
 
-    fn throw(&self, py: Attached<'_>) -> Result<bool> {
+    fn throw(&self, py: Attached<'_>, frames: usize) -> Result<bool> {
         let class = py.import(c"atoll._native")?;
         let class = class.borrow().attr(c"CancellationArrives")?;
         // From here on only C code runs, so the GIL stays here and the other threads where they are.
         let mut all_thrown = true;
         for task in &self.tasks {
             if let Phase::Running(thread) = task.phase()
-                && self.is_importing(py, thread)?
+                && self.is_importing(py, thread, frames)?
             {
                 all_thrown = false;
                 continue;
@@ -104,8 +115,8 @@ impl Errand {
         Ok(all_thrown)
     }
 
-    /// Whether the thread, which runs a task, is in the import system's own Python code.
-    fn is_importing(&self, py: Attached<'_>, thread: u64) -> Result<bool> {
+    /// Whether the import system stands among the innermost `frames` of a thread that runs a task.
+    fn is_importing(&self, py: Attached<'_>, thread: u64, frames: usize) -> Result<bool> {
         if FREE_THREADED {
             return Ok(false);
         }
@@ -113,10 +124,16 @@ impl Errand {
             return Ok(false);
         };
         // SAFETY: the thread runs a task, so it has not left its state; this thread holds the GIL.
-        match unsafe { state.frame(py) } {
-            Some(frame) => Ok(Code::of(frame.borrow())?.imports()),
-            None => Ok(false),
+        let mut frame = unsafe { state.frame(py) };
+        for _ in 0..frames {
+            let Some(this) = frame else { break };
+            if Code::of(this.borrow())?.imports() {
+                return Ok(true);
+            }
+            let back = this.borrow().attr(c"f_back")?;
+            frame = (!back.borrow().is_none()).then_some(back);
         }
+        Ok(false)
     }
 }
 

@@ -25,7 +25,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 
-use crate::{Attached, Borrowed, Owned, ffi};
+use crate::{Attached, Borrowed, Owned, Result, ffi};
 
 /// Why an interpreter did not come to life.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +38,20 @@ impl fmt::Display for CreateError {
 }
 
 impl std::error::Error for CreateError {}
+
+/// Loads into the main interpreter what other interpreters can share only if it was there first.
+///
+/// CPython 3.13 sets the static types of `_datetime` up in the interpreter that imports it first; if that is a
+/// sub-interpreter, others that import it meanwhile crash. (3.14 has put that right.) Does nothing elsewhere than in the
+/// main interpreter.
+///
+/// Needs: attached. May run Python: yes.
+pub fn prepare_main(py: Attached<'_>) -> Result<()> {
+    if cfg!(Py_3_14) || !py.in_main_interpreter() {
+        return Ok(());
+    }
+    py.import(c"_datetime").map(drop)
+}
 
 /// An interpreter of its own, and the calling thread's attached state in it.
 ///
@@ -59,7 +73,7 @@ impl SubInterpreter {
     /// # Panics
     ///
     /// If this thread has an attached thread state already.
-    pub fn create() -> Result<Self, CreateError> {
+    pub fn create() -> std::result::Result<Self, CreateError> {
         // SAFETY: may be called on any thread at any time; it only reads a thread-local.
         let before = unsafe { ffi::PyThreadState_GetUnchecked() };
         assert!(
@@ -113,7 +127,7 @@ impl SubInterpreter {
     ///
     /// May run Python: yes, without bound: a Python thread that never ends keeps this call waiting.
     /// Gives the interpreter back, alive, if any other thread has a state in it: ending it then would abort the process.
-    pub fn end(self) -> Result<(), Self> {
+    pub fn end(self) -> std::result::Result<(), Self> {
         self.join_python_threads();
         if !self.is_last_thread() {
             return Err(self);
