@@ -60,6 +60,11 @@ def test_len_counts_the_messages_inside() -> None:
     assert len(channel) == 1
 
 
+def test_an_empty_channel_is_true() -> None:
+    channel = Channel[int]()
+    assert all((channel, channel.sender, channel.receiver))
+
+
 def test_an_unbounded_channel_takes_more_than_any_default() -> None:
     channel = Channel[int](capacity=None)
     for number in range(10_000):

@@ -82,6 +82,11 @@ impl<T: Class> Slots<T> {
         self.with(ffi::Py_sq_length, length::<T, F> as *mut c_void)
     }
 
+    /// `bool(object)` is True whatever its length: for things that are not containers at heart.
+    pub fn always_true(self) -> Slots<T> {
+        self.with(ffi::Py_nb_bool, always_true as *mut c_void)
+    }
+
     /// `object == other` (`None`: the other side may answer) and the hash that goes with it.
     pub fn equality<E, H>(self, _equal: E, _hash: H) -> Slots<T>
     where
@@ -171,6 +176,10 @@ where
         run(this)
     });
     result.map_or(-1, usize::cast_signed)
+}
+
+unsafe extern "C" fn always_true(_object: *mut ffi::PyObject) -> c_int {
+    1
 }
 
 unsafe extern "C" fn compare<T, F>(

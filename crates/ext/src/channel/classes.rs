@@ -139,6 +139,7 @@ ValueError for a capacity that is no such number.
             .iter(verbs::itself::<Self>)
             .next(verbs::next::<Self>)
             .length(verbs::length::<Self>)
+            .always_true()
             .equality(verbs::equal::<Self>, verbs::hash::<Self>)
     }
 }
@@ -192,6 +193,7 @@ impl Class for Sender {
             .construct(|py, _, _| Err(no_end_alone(py, "Sender", "sender")))
             .repr(verbs::repr::<Self>)
             .length(verbs::length::<Self>)
+            .always_true()
             .equality(verbs::equal::<Self>, verbs::hash::<Self>)
     }
 }
@@ -227,6 +229,7 @@ impl Class for Receiver {
             .iter(verbs::itself::<Self>)
             .next(verbs::next::<Self>)
             .length(verbs::length::<Self>)
+            .always_true()
             .equality(verbs::equal::<Self>, verbs::hash::<Self>)
     }
 }
