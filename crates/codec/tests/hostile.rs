@@ -2,7 +2,7 @@
 
 mod value;
 
-use atoll_codec::{Corrupt, Reader, Reason, Text, Token, Width, Writer};
+use atoll_codec::{Corrupt, Head, Maker, Reader, Reason, Text, Token, Width, Writer};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use value::{Value, read, write};
@@ -32,6 +32,68 @@ fn read_all(bytes: &[u8]) -> Result<usize, Corrupt> {
     Ok(items)
 }
 
+/// Gives back what it is told as the token that says the same; `None` for what is still to be read.
+struct Tokens;
+
+impl<'a> Maker<'a> for Tokens {
+    type Made = Option<Token<'a>>;
+    type Error = Corrupt;
+
+    fn none(&mut self) -> Result<Self::Made, Corrupt> {
+        Ok(Some(Token::None))
+    }
+
+    fn bool(&mut self, value: bool) -> Result<Self::Made, Corrupt> {
+        Ok(Some(Token::Bool(value)))
+    }
+
+    fn int(&mut self, value: i64) -> Result<Self::Made, Corrupt> {
+        Ok(Some(Token::Int(value)))
+    }
+
+    fn float(&mut self, value: f64) -> Result<Self::Made, Corrupt> {
+        Ok(Some(Token::Float(value)))
+    }
+
+    fn ascii(&mut self, text: Text<'a>) -> Result<Self::Made, Corrupt> {
+        Ok(Some(Token::Text(text)))
+    }
+
+    fn head(&mut self, head: Head, len: usize) -> Result<Self::Made, Corrupt> {
+        Ok(Some(match head {
+            Head::List => Token::List(len),
+            Head::Tuple => Token::Tuple(len),
+            Head::Dict => Token::Dict(len),
+        }))
+    }
+
+    fn other(&mut self) -> Result<Self::Made, Corrupt> {
+        Ok(None)
+    }
+}
+
+/// Reads all items in both ways and checks that they agree, in what they read and in what they refuse.
+fn read_both_ways(bytes: &[u8]) {
+    let (mut plain, mut making) = (Reader::new(bytes), Reader::new(bytes));
+    loop {
+        let item = plain.next_item();
+        let token = match making.make_next(&mut Tokens) {
+            Ok(Some(token)) => Ok(token),
+            Ok(None) => making.next_item().map(|item| item.token),
+            Err(corrupt) => Err(corrupt),
+        };
+        // As text, because a NaN differs from itself.
+        let plain_token = item
+            .as_ref()
+            .map(|item| item.token)
+            .map_err(|corrupt| *corrupt);
+        assert_eq!(format!("{token:?}"), format!("{plain_token:?}"));
+        if item.is_err() {
+            return;
+        }
+    }
+}
+
 fn reason(bytes: &[u8]) -> Option<Reason> {
     Reader::new(bytes)
         .next_item()
@@ -46,6 +108,7 @@ proptest! {
     fn any_bytes_are_read_or_refused(bytes in vec(any::<u8>(), 0..200)) {
         let _ = read_all(&bytes);
         let _ = read(&bytes);
+        read_both_ways(&bytes);
     }
 
     #[test]
@@ -53,6 +116,7 @@ proptest! {
         let mut bytes = bytes;
         bytes.insert(0, tag);
         let _ = read_all(&bytes);
+        read_both_ways(&bytes);
     }
 
     #[test]

@@ -149,6 +149,29 @@ fn a_writer_is_fresh_after_clear_and_after_take() {
 }
 
 #[test]
+fn short_ascii_is_what_text_would_write() {
+    for len in 0..=Writer::SHORT_ASCII {
+        let data: Vec<u8> = (b'a'..).take(len).collect();
+        let (mut short, mut plain) = (Writer::new(), Writer::new());
+        short.int(1);
+        plain.int(1);
+        short.short_ascii(&data);
+        plain.text(Text::new(Width::Ascii, &data).expect("it is ASCII"));
+        assert_eq!(short.as_bytes(), plain.as_bytes(), "{len} bytes");
+    }
+}
+
+#[test]
+fn a_writer_goes_on_in_an_adopted_buffer() {
+    let mut writer = Writer::new();
+    writer.list(1);
+    writer.adopt(vec![9; 1000]);
+    writer.none();
+    assert_eq!(writer.as_bytes(), [19, 1, 1]);
+    assert!(writer.capacity_bytes() >= 1000);
+}
+
+#[test]
 fn counts_of_every_length_come_back() {
     for count in [0, 1, 127, 128, 16_383, 16_384, 2_097_152] {
         let data = vec![7; count];

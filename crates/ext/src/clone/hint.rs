@@ -18,6 +18,7 @@ const BY_NAME: &[(&str, &str)] = &[
     ("set_iterator", "send list({}) instead"),
     ("collections.deque", "send list({}) instead"),
     ("mappingproxy", "send dict({}) instead"),
+    ("frozendict", "send dict({}) instead"),
     ("memoryview", "send bytes({}) instead"),
     ("array.array", "send {}.tobytes() and its typecode instead"),
     (
