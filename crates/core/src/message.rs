@@ -175,10 +175,8 @@ impl Message {
     pub fn into_buffer(self) -> Option<Vec<u8>> {
         let parcel = self.parcel()?;
         // SAFETY: M1: the parcel is ours.
-        if !std::ptr::fn_addr_eq(
-            unsafe { (*parcel).free },
-            free_parcel as unsafe extern "C" fn(*mut Parcel),
-        ) {
+        let free = unsafe { (*parcel).free };
+        if !std::ptr::fn_addr_eq(free, free_parcel as unsafe extern "C" fn(*mut Parcel)) {
             return None;
         }
         std::mem::forget(self);

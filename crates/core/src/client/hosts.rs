@@ -447,9 +447,10 @@ impl Job {
     #[must_use]
     pub fn task(&self) -> Task {
         // SAFETY: B3: ours alone; the task's reference is handed out to us.
+        let raw = unsafe { (self.engine.table.hosts.job_task)(self.raw) };
         Task {
             engine: self.engine,
-            raw: unsafe { (self.engine.table.hosts.job_task)(self.raw) },
+            raw,
         }
     }
 
