@@ -162,8 +162,9 @@ def _importable_name(fn: object) -> tuple[str, str] | None:
 
 def _is_registered(name: str) -> bool:
     """Whether the user told cloudpickle to send this module, or a package around it, by value."""
-    cloudpickle = sys.modules.get("cloudpickle")
-    if cloudpickle is None or not (registered := cloudpickle.list_registry_pickle_by_value()):
+    # Absent, or still being imported by another thread: then nobody can have registered anything.
+    list_registered = getattr(sys.modules.get("cloudpickle"), "list_registry_pickle_by_value", None)
+    if list_registered is None or not (registered := list_registered()):
         return False
     while name:
         if name in registered:
