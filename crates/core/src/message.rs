@@ -110,6 +110,7 @@ impl Message {
         }
     }
 
+    #[inline(always)]
     fn parcel(&self) -> Option<*mut Parcel> {
         if self.length != PARCEL {
             return None;

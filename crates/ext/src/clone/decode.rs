@@ -30,7 +30,10 @@ pub(crate) fn decode<'py>(
     state: &State,
     mut message: Message,
 ) -> Result<Owned<'py>> {
-    let ends = message.take_ends();
+    let ends = match message.ends_len() {
+        0 => Vec::new(),
+        _ => message.take_ends(),
+    };
     let rebuilt = rebuild(py, state, message.bytes(), ends);
     if message.bytes().len() > COPIED_BYTES
         && let Some(buffer) = message.into_buffer()
