@@ -10,7 +10,7 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 
 export ATOLL_VENV := $(or $(ATOLL_VENV),.venv)
-export CARGO_TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 export CARGO_TERM_PROGRESS_WHEN := never
 
 BIN := $(ATOLL_VENV)/bin
