@@ -129,3 +129,22 @@ def test_threads_clone_at_once_without_mixing_up() -> None:
     for thread in threads:
         thread.join()
     assert not failures
+
+
+def test_equal_keys_of_different_dicts_come_back_as_one_str() -> None:
+    copies = atoll.clone([{"identifier": number} for number in range(100)])
+    (first,) = copies[0]
+    assert all(next(iter(copy)) is first for copy in copies)
+
+
+def test_keys_that_drive_each_other_out_keep_their_dicts_right() -> None:
+    names = [f"name {number}" for number in range(3000)]
+    records = [{names[number * 7 % 3000]: number, names[number % 50]: -1} for number in range(9000)]
+    assert atoll.clone(records) == records
+    assert atoll.clone([records, {name: name for name in names}])[1] == {name: name for name in names}
+
+
+def test_the_same_str_works_as_key_value_and_element() -> None:
+    name = "name"
+    message = [{name: name}, {name}, (name, {name: {name: name}})]
+    assert atoll.clone(message) == message

@@ -22,10 +22,15 @@
 //! | range, slice | | start, stop, step |
 //! | end | index into the ends that travel beside the bytes | |
 //! | reference | position of the tag that it repeats | |
+//! | key | as text in ASCII | |
+//! | repeated key | number of a key | |
 //!
 //! Counts, indices and positions are unsigned LEB128. Numbers and wide characters are little endian. The highest bit
 //! of a tag ([`Item::shared`]) says that a later reference points at this item, so that a reader remembers nothing
 //! else; the writer sets it when it writes the first such reference.
+//!
+//! The keys of dicts repeat: in a list of records they are most of the text. So a dict's key that is a short text in ASCII
+//! is an item of its own, the keys of a message are numbered in their order from zero, and a repeated key says a number.
 //!
 //! # Invariants
 //!

@@ -59,6 +59,10 @@ pub enum Token<'a> {
     End(usize),
     /// The shared item at that position once more.
     Reference(Position),
+    /// A dict's key, the next one in the numbering; always ASCII.
+    Key(Text<'a>),
+    /// The key of that number once more. The reader does not count keys: there may be none of that number.
+    RepeatedKey(usize),
 }
 
 /// What to make of each item: one function for each of the everyday ones, so that a reader can call it right where it has
@@ -79,6 +83,10 @@ pub trait Maker<'a> {
     fn float(&mut self, value: f64) -> Result<Self::Made, Self::Error>;
     /// A text in ASCII.
     fn ascii(&mut self, text: Text<'a>) -> Result<Self::Made, Self::Error>;
+    /// A dict's key, the next one in the numbering; always ASCII.
+    fn key(&mut self, text: Text<'a>) -> Result<Self::Made, Self::Error>;
+    /// The key of that number once more, if there is one.
+    fn repeated_key(&mut self, number: usize) -> Result<Self::Made, Self::Error>;
     /// The head of a container with so many children (pairs, in a dict).
     fn head(&mut self, head: Head, len: usize) -> Result<Self::Made, Self::Error>;
     /// Another item, which is still to be read.
@@ -151,6 +159,8 @@ impl<'a> Reader<'a> {
         // A head with the shared bit is none of these tags.
         match head {
             tag::TEXT_ASCII => maker.ascii(self.ascii().map_err(corrupt)?),
+            tag::REPEATED_KEY => maker.repeated_key(self.count().map_err(corrupt)?),
+            tag::KEY => maker.key(self.ascii().map_err(corrupt)?),
             tag::INT_1 => maker.int(i8::from_le_bytes(self.array().map_err(corrupt)?).into()),
             tag::INT_2 => maker.int(i16::from_le_bytes(self.array().map_err(corrupt)?).into()),
             tag::INT_4 => maker.int(i32::from_le_bytes(self.array().map_err(corrupt)?).into()),
@@ -217,6 +227,8 @@ impl<'a> Reader<'a> {
             tag::RANGE => Token::Range,
             tag::SLICE => Token::Slice,
             tag::END => Token::End(self.count()?),
+            tag::KEY if !shared => Token::Key(self.ascii()?),
+            tag::REPEATED_KEY if !shared => Token::RepeatedKey(self.count()?),
             tag::REFERENCE if !shared => Token::Reference(self.target(start)?),
             _ => return Err(Reason::UnknownTag(head)),
         };

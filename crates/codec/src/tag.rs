@@ -30,3 +30,5 @@ pub(crate) const RANGE: u8 = 24;
 pub(crate) const SLICE: u8 = 25;
 pub(crate) const END: u8 = 26;
 pub(crate) const REFERENCE: u8 = 27;
+pub(crate) const KEY: u8 = 28;
+pub(crate) const REPEATED_KEY: u8 = 29;

@@ -222,13 +222,40 @@ impl Writer {
     #[inline]
     pub fn short_ascii(&mut self, data: &[u8]) {
         debug_assert!(
-            data.len() <= Writer::SHORT_ASCII && data.is_ascii(),
-            "text is long or not ASCII"
+            data.len() <= Writer::SHORT_ASCII,
+            "text is longer than short"
         );
+        self.compose(tag::TEXT_ASCII, data);
+    }
+
+    /// A dict's key, the next one in the numbering of this message, that its owner knows to be ASCII.
+    ///
+    /// # Panics
+    ///
+    /// In debug builds where it is not ASCII. In release builds a reader would refuse the message.
+    #[inline]
+    pub fn key(&mut self, data: &[u8]) {
+        if data.len() <= Writer::SHORT_ASCII {
+            self.compose(tag::KEY, data);
+        } else {
+            self.counted(tag::KEY, data.len());
+            self.bytes.extend_from_slice(data);
+        }
+    }
+
+    /// The key of that number once more.
+    #[inline]
+    pub fn repeated_key(&mut self, number: usize) {
+        self.counted(tag::REPEATED_KEY, number);
+    }
+
+    #[inline]
+    fn compose(&mut self, tag: u8, data: &[u8]) {
+        debug_assert!(data.is_ascii(), "text is not ASCII");
         let len = data.len();
         let high = if len > 8 { first_word(&data[8..]) } else { 0 };
         let content = u128::from(high) << 64 | u128::from(first_word(data));
-        let item = content << 16 | (len as u128) << 8 | u128::from(tag::TEXT_ASCII);
+        let item = content << 16 | (len as u128) << 8 | u128::from(tag);
         let end = self.bytes.len() + 2 + len;
         self.bytes.extend_from_slice(&item.to_le_bytes());
         self.bytes.truncate(end);

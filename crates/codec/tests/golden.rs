@@ -88,3 +88,14 @@ fn a_reference_names_a_position_and_marks_it() {
     });
     assert_eq!(cycle, [0x80 | 19, 1, 27, 0]);
 }
+
+#[test]
+fn keys_are_text_and_repeated_keys_are_numbers() {
+    assert_eq!(written(|w| w.key(b"id")), [28, 2, b'i', b'd']);
+    assert_eq!(
+        written(|w| w.key(b"fifteen letters")),
+        *b"\x1c\x0ffifteen letters"
+    );
+    assert_eq!(written(|w| w.repeated_key(0)), [29, 0]);
+    assert_eq!(written(|w| w.repeated_key(200)), [29, 0xC8, 0x01]);
+}

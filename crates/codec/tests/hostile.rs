@@ -24,7 +24,9 @@ fn read_all(bytes: &[u8]) -> Result<usize, Corrupt> {
             }
             Token::Dict(count) => assert!(count <= rest / 2),
             Token::Reference(target) => assert!(target.offset() < start),
-            Token::Text(text) => assert!(Text::new(text.width(), text.data()).is_some()),
+            Token::Text(text) | Token::Key(text) => {
+                assert!(Text::new(text.width(), text.data()).is_some())
+            }
             _ => {}
         }
         items += 1;
@@ -57,6 +59,14 @@ impl<'a> Maker<'a> for Tokens {
 
     fn ascii(&mut self, text: Text<'a>) -> Result<Self::Made, Corrupt> {
         Ok(Some(Token::Text(text)))
+    }
+
+    fn key(&mut self, text: Text<'a>) -> Result<Self::Made, Corrupt> {
+        Ok(Some(Token::Key(text)))
+    }
+
+    fn repeated_key(&mut self, number: usize) -> Result<Self::Made, Corrupt> {
+        Ok(Some(Token::RepeatedKey(number)))
     }
 
     fn head(&mut self, head: Head, len: usize) -> Result<Self::Made, Corrupt> {
@@ -149,7 +159,7 @@ fn unknown_tags_are_refused() {
 
 #[test]
 fn counts_beyond_the_end_are_refused_for_every_counted_item() {
-    for tag in [10, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23] {
+    for tag in [10, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 28] {
         assert_eq!(
             reason(&[tag, 2, 1]),
             Some(Reason::CountBeyondEnd),
@@ -177,6 +187,7 @@ fn counts_longer_than_a_word_are_refused() {
 #[test]
 fn text_in_too_wide_a_form_is_refused() {
     assert_eq!(reason(&[13, 1, 0x80]), Some(Reason::TextNotCanonical));
+    assert_eq!(reason(&[28, 1, 0x80]), Some(Reason::TextNotCanonical));
     assert_eq!(reason(&[14, 1, b'a']), Some(Reason::TextNotCanonical));
     assert_eq!(reason(&[14, 0]), Some(Reason::TextNotCanonical));
     assert_eq!(reason(&[15, 1, 0xFF, 0]), Some(Reason::TextNotCanonical));
@@ -215,7 +226,12 @@ fn references_forward_to_themselves_or_to_unshared_items_are_refused() {
     assert_eq!(list_then([27, 0]), refused);
     assert_eq!(list_then([27, 3]), refused);
     assert_eq!(list_then([27, 100]), refused);
-    assert_eq!(reason(&[0x80 | 27, 0]), Some(Reason::UnknownTag(0x80 | 27)));
+    for tag in [27, 28, 29] {
+        assert_eq!(
+            reason(&[0x80 | tag, 0]),
+            Some(Reason::UnknownTag(0x80 | tag))
+        );
+    }
 }
 
 #[test]

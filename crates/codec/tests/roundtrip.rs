@@ -32,6 +32,8 @@ fn leaves() -> impl Strategy<Value = Value> {
         vec(any::<u8>(), 0..300).prop_map(Value::Bytes),
         vec(any::<u8>(), 0..300).prop_map(Value::ByteArray),
         any::<usize>().prop_map(Value::End),
+        "[ -~]{0,40}".prop_map(Value::Key),
+        any::<usize>().prop_map(Value::RepeatedKey),
     ]
 }
 

@@ -17,7 +17,7 @@ fuzz_target!(|bytes: &[u8]| {
                 assert!(count <= rest);
             }
             Token::Dict(count) => assert!(count <= rest / 2),
-            Token::Text(text) => assert!(Text::new(text.width(), text.data()).is_some()),
+            Token::Text(text) | Token::Key(text) => assert!(Text::new(text.width(), text.data()).is_some()),
             Token::Reference(target) => {
                 assert!(target.offset() < start);
                 assert!(bytes[target.offset()] & 0x80 != 0);

@@ -27,6 +27,8 @@ pub(crate) enum Value {
     End(usize),
     /// The message's first item once more.
     Root,
+    Key(String),
+    RepeatedKey(usize),
 }
 
 fn narrowest(characters: &[u32]) -> Width {
@@ -102,6 +104,8 @@ pub(crate) fn write(writer: &mut Writer, value: &Value) {
         }
         Value::End(index) => writer.end(*index),
         Value::Root => writer.reference(Position::ROOT),
+        Value::Key(text) => writer.key(text.as_bytes()),
+        Value::RepeatedKey(number) => writer.repeated_key(*number),
     }
 }
 
@@ -160,6 +164,8 @@ fn read_nested(reader: &mut Reader<'_>, depth: usize) -> Result<Value, Corrupt> 
         Token::Slice => Value::Slice(many(reader, 3, depth)?),
         Token::End(index) => Value::End(index),
         Token::Reference(_) => Value::Root,
+        Token::Key(text) => Value::Key(String::from_utf8_lossy(text.data()).into_owned()),
+        Token::RepeatedKey(number) => Value::RepeatedKey(number),
     })
 }
 

@@ -18,6 +18,7 @@ use atoll_py::{Attached, Owned, Raised, Result};
 use super::{COPIED_BYTES, scratch};
 use crate::module::State;
 pub(super) use frame::Frame;
+pub(super) use leaf::Name;
 use leaf::{Leaf, Made};
 use walk::Walk;
 
@@ -77,18 +78,21 @@ fn graph<'py>(
     ends: Vec<End>,
     first: Made<'py>,
 ) -> Step<Owned<'py>> {
+    let (frames, names) = scratch::take_frames();
     let mut walk = Walk {
         py,
         state,
         reader,
-        frames: scratch::take_frames(),
+        frames,
+        names,
+        kept: Vec::new(),
         hashed_from: usize::MAX,
         ends: ends.into_iter().map(Some).collect(),
         memo: Vec::new(),
         keys: None,
     };
     let result = walk.run(first);
-    scratch::give_back_frames(walk.frames);
+    scratch::give_back_frames(walk.frames, walk.names);
     result
 }
 
@@ -115,6 +119,11 @@ impl Failure {
     #[cold]
     fn structure(why: &'static str) -> Failure {
         Failure::Unreadable(Box::new(why))
+    }
+
+    #[cold]
+    fn key_out_of_place() -> Failure {
+        Failure::structure("a key is not in a dict, or has a number that none has")
     }
 
     /// A message that nobody's `encode` wrote: no fault of the user's.

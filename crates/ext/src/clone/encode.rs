@@ -78,6 +78,7 @@ fn graph<'py>(
             root: object,
             writer: &mut scratch.writer,
             memo: &mut scratch.memo,
+            names: &mut scratch.names,
             ends: Vec::new(),
             snapshots: Vec::new(),
         },

@@ -127,7 +127,8 @@ impl Keys {
     pub(super) const LONGEST: usize = 23;
     const SETS: usize = 256;
 
-    /// The `str` of these characters.
+    /// The `str` of these characters, which lives until `driven_out` is dropped or this cache is, also where another key takes
+    /// its place.
     ///
     /// Returns: owned. Needs: attached. May run Python: no.
     ///
@@ -138,6 +139,7 @@ impl Keys {
         &mut self,
         py: Attached<'py>,
         data: &[u8],
+        driven_out: &mut Vec<Owned<'py>>,
     ) -> Result<Owned<'py>> {
         let content = Content::of(data);
         let Set([first, second]) = &mut self.sets[content.set()];
@@ -155,8 +157,8 @@ impl Keys {
             content,
         };
         let oldest = std::mem::replace(second, std::mem::replace(first, newest));
-        if let Some(driven_out) = oldest.text {
-            driven_out.release(py);
+        if let Some(text) = oldest.text {
+            driven_out.push(text.into_owned(py));
         }
         Ok(text)
     }

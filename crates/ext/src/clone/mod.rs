@@ -18,6 +18,7 @@ mod encode;
 mod hint;
 mod keys;
 mod memo;
+mod names;
 mod path;
 mod scratch;
 

@@ -7,6 +7,7 @@ use std::thread::LocalKey;
 use atoll_codec::Writer;
 
 use super::memo::Memo;
+use super::names::Names;
 use super::{COPIED_BYTES, decode, encode};
 
 /// The working memory of one `encode`.
@@ -14,12 +15,14 @@ use super::{COPIED_BYTES, decode, encode};
 pub(super) struct Scratch {
     pub(super) writer: Writer,
     pub(super) memo: Memo,
+    pub(super) names: Names,
     pub(super) frames: Vec<encode::Frame<'static, 'static>>,
 }
 
 thread_local! {
     static ENCODE: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
-    static DECODE: Cell<Vec<decode::Frame<'static>>> = const { Cell::new(Vec::new()) };
+    static FRAMES: Cell<Vec<decode::Frame<'static>>> = const { Cell::new(Vec::new()) };
+    static NAMES: Cell<Vec<decode::Name>> = const { Cell::new(Vec::new()) };
 }
 
 /// The memory of large messages that were received, for the next ones that are sent, in whatever interpreter: memory that the
@@ -78,6 +81,7 @@ impl Scratch {
     pub(super) fn give_back(mut self: Box<Scratch>) {
         self.writer.clear();
         self.memo.clear();
+        self.names.clear();
         if self.writer.capacity_bytes() > LARGEST_KEPT_BYTES {
             drop(self.writer.take());
         }
@@ -88,14 +92,18 @@ impl Scratch {
     }
 }
 
-/// Memory for the frames of one `decode`.
-pub(super) fn take_frames<'py>() -> Vec<decode::Frame<'py>> {
-    emptied(take(&DECODE))
+/// Memory for the frames and the names of one `decode`.
+pub(super) fn take_frames<'py>() -> (Vec<decode::Frame<'py>>, Vec<decode::Name>) {
+    (emptied(take(&FRAMES)), take(&NAMES))
 }
 
 /// Keeps it for the thread's next walk.
-pub(super) fn give_back_frames(frames: Vec<decode::Frame<'_>>) {
+pub(super) fn give_back_frames(frames: Vec<decode::Frame<'_>>, mut names: Vec<decode::Name>) {
     if frames.capacity() <= FRAMES_KEPT {
-        keep(&DECODE, emptied(frames));
+        keep(&FRAMES, emptied(frames));
+    }
+    if names.capacity() <= FRAMES_KEPT {
+        names.clear();
+        keep(&NAMES, names);
     }
 }

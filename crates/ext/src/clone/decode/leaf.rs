@@ -1,8 +1,10 @@
 //! Objects of everyday items: what a walk makes of most of a message.
 
+use std::ptr::NonNull;
+
 use atoll_codec::{Head, Maker, Text as WireText};
 use atoll_py::types::{Float, Text, TextWidth};
-use atoll_py::{Attached, Owned};
+use atoll_py::{Attached, Borrowed, Owned, Result, ffi};
 
 use super::{Failure, Step};
 use crate::clone::keys::{Keys, KeysInUse};
@@ -54,6 +56,16 @@ impl<'a, 'py> Maker<'a> for Leaf<'py> {
     }
 
     #[inline(always)]
+    fn key(&mut self, _text: WireText<'a>) -> Step<Self::Made> {
+        Err(Failure::key_out_of_place())
+    }
+
+    #[inline(always)]
+    fn repeated_key(&mut self, _number: usize) -> Step<Self::Made> {
+        Err(Failure::key_out_of_place())
+    }
+
+    #[inline(always)]
     fn head(&mut self, head: Head, len: usize) -> Step<Self::Made> {
         Ok(Made::Head(head, len))
     }
@@ -64,11 +76,42 @@ impl<'a, 'py> Maker<'a> for Leaf<'py> {
     }
 }
 
-/// As `Leaf`, for a dict's key: short ones come from the cache.
+/// A `str` that its walk keeps alive.
+pub(in crate::clone) type Name = NonNull<ffi::PyObject>;
+
+/// As `Leaf`, for a dict's key.
 pub(super) struct Key<'w, 'a, 'py> {
     pub(super) py: Attached<'py>,
     pub(super) state: &'a State,
     pub(super) keys: &'w mut Option<KeysInUse<'a>>,
+    pub(super) names: &'w mut Vec<Name>,
+    pub(super) kept: &'w mut Vec<Owned<'py>>,
+}
+
+impl<'py> Key<'_, '_, 'py> {
+    /// The `str` of these characters, alive as long as the walk.
+    #[inline(always)]
+    fn made(&mut self, text: WireText<'_>) -> Result<Owned<'py>> {
+        let data = text.data();
+        if data.len() <= Keys::LONGEST {
+            if self.keys.is_none() {
+                *self.keys = self.state.keys.try_use(self.py);
+            }
+            if let Some(keys) = self.keys {
+                // SAFETY: a key is ASCII, says the reader, and this one is short.
+                return unsafe { keys.text(self.py, data, self.kept) };
+            }
+        }
+        self.made_anew(data)
+    }
+
+    #[cold]
+    fn made_anew(&mut self, data: &[u8]) -> Result<Owned<'py>> {
+        // SAFETY: a key is ASCII, says the reader.
+        let text = unsafe { Text::create(self.py, TextWidth::Ascii, data)? };
+        self.kept.push(text.clone());
+        Ok(text)
+    }
 }
 
 impl<'a, 'py> Maker<'a> for Key<'_, 'a, 'py> {
@@ -97,17 +140,26 @@ impl<'a, 'py> Maker<'a> for Key<'_, 'a, 'py> {
 
     #[inline(always)]
     fn ascii(&mut self, text: WireText<'a>) -> Step<Self::Made> {
-        let data = text.data();
-        if data.len() <= Keys::LONGEST {
-            if self.keys.is_none() {
-                *self.keys = self.state.keys.try_use(self.py);
-            }
-            if let Some(keys) = self.keys {
-                // SAFETY: ASCII, says the reader, and short.
-                return Ok(Made::Object(unsafe { keys.text(self.py, data)? }));
-            }
-        }
         Leaf(self.py).ascii(text)
+    }
+
+    #[inline(always)]
+    fn key(&mut self, text: WireText<'a>) -> Step<Self::Made> {
+        let text = self.made(text)?;
+        self.names.extend(NonNull::new(text.as_ptr()));
+        Ok(Made::Object(text))
+    }
+
+    #[inline(always)]
+    fn repeated_key(&mut self, number: usize) -> Step<Self::Made> {
+        let name = self
+            .names
+            .get(number)
+            .ok_or_else(Failure::key_out_of_place)?;
+        // SAFETY: the walk keeps its names alive.
+        Ok(Made::Object(
+            unsafe { Borrowed::from_ptr(self.py, name.as_ptr()) }.to_owned(),
+        ))
     }
 
     #[inline(always)]

@@ -8,7 +8,7 @@ use atoll_py::types::{
 use atoll_py::{Attached, FREE_THREADED, Owned, Result};
 
 use super::frame::{Frame, Kind};
-use super::leaf::{Key, Leaf, Made};
+use super::leaf::{Key, Leaf, Made, Name};
 use super::{Failure, Step};
 use crate::channel;
 use crate::clone::keys::KeysInUse;
@@ -35,6 +35,9 @@ pub(super) struct Walk<'a, 'py> {
     pub(super) ends: Vec<Option<End>>,
     pub(super) memo: Vec<Remembered<'py>>,
     pub(super) keys: Option<KeysInUse<'a>>,
+    /// The numbered keys so far. Each lives until the walk ends: `keys` or `kept` owns it.
+    pub(super) names: Vec<Name>,
+    pub(super) kept: Vec<Owned<'py>>,
 }
 
 impl<'a, 'py> Walk<'a, 'py> {
@@ -106,6 +109,8 @@ impl<'a, 'py> Walk<'a, 'py> {
                     py: self.py,
                     state: self.state,
                     keys: &mut self.keys,
+                    names: &mut self.names,
+                    kept: &mut self.kept,
                 };
                 let mut begun = frame.key.take();
                 for index in frame.done..frame.len {
@@ -176,6 +181,7 @@ impl<'a, 'py> Walk<'a, 'py> {
             Token::Range => (Kind::Range, Tuple::create_of_none(py, 3)?, 3),
             Token::Slice => (Kind::Slice, Slice::create_of_none(py)?, 3),
             Token::Reference(position) => return self.remembered(position).map(Some),
+            Token::Key(_) | Token::RepeatedKey(_) => return Err(Failure::key_out_of_place()),
             Token::Text(_)
             | Token::Int(_)
             | Token::BigInt(_)

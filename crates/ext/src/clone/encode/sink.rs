@@ -9,11 +9,15 @@ use super::{Refusal, Written};
 use crate::channel;
 use crate::clone::COPIED_BYTES;
 use crate::clone::memo::Memo;
+use crate::clone::names::Names;
 use crate::clone::scratch;
 use crate::module::State;
 
 /// Text and data of at least this many bytes are sent once, however often the graph holds them.
 const REPEATED_BYTES: usize = 64;
+
+/// Keys of at most this many bytes are numbered, and written once or nearly so.
+const LONGEST_NUMBERED_KEY: usize = 32;
 
 /// Where a walk's objects go. Its invariants are the walk's (W1, W2).
 pub(super) struct Sink<'a, 'py, 'm> {
@@ -21,6 +25,7 @@ pub(super) struct Sink<'a, 'py, 'm> {
     pub(super) root: Borrowed<'a, 'py>,
     pub(super) writer: &'m mut Writer,
     pub(super) memo: &'m mut Memo,
+    pub(super) names: &'m mut Names,
     pub(super) ends: Vec<End>,
     pub(super) snapshots: Vec<Owned<'py>>,
 }
@@ -39,6 +44,25 @@ impl<'a, 'py> Sink<'a, 'py, '_> {
             Exact::None => self.writer.none(),
             Exact::Bool(value) => self.writer.bool(value),
             _ => return false,
+        }
+        true
+    }
+
+    /// As `leaf`, for a dict's key.
+    #[inline(always)]
+    pub(super) fn key(&mut self, object: Borrowed<'a, 'py>) -> bool {
+        let Exact::Text(text) = Exact::of(object) else {
+            return self.leaf(object);
+        };
+        match text.ascii() {
+            // W1: the key lives, so that its address is its own, until the walk ends.
+            Some(data) if data.len() <= LONGEST_NUMBERED_KEY => {
+                match self.names.number(object.as_ptr().addr()) {
+                    Some(number) => self.writer.repeated_key(number),
+                    None => self.writer.key(data),
+                }
+            }
+            _ => self.longer_text(text),
         }
         true
     }

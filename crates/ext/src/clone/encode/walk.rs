@@ -155,7 +155,7 @@ impl<'a, 'py> Walk<'a, 'py, '_> {
                 let (next_key, next_value) = unsafe { dict.next(position) }?;
                 *done += 1;
                 (*key, *value) = (next_key, Some(next_value));
-                if !sink.leaf(next_key) {
+                if !sink.key(next_key) {
                     return Some(next_key);
                 }
             },
