@@ -82,7 +82,6 @@ fn graph<'py>(
     let mut walk = Walk {
         py,
         state,
-        reader,
         frames,
         names,
         kept: Vec::new(),
@@ -91,7 +90,7 @@ fn graph<'py>(
         memo: Vec::new(),
         keys: None,
     };
-    let result = walk.run(first);
+    let result = walk.run(reader, first);
     scratch::give_back_frames(walk.frames, walk.names);
     result
 }

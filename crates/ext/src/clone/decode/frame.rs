@@ -40,7 +40,7 @@ impl<'py> Frame<'py> {
     }
 
     /// Puts the next child into its place.
-    #[inline]
+    #[inline(always)]
     pub(super) fn add(&mut self, child: Owned<'py>) -> Result<()> {
         let container = self.container.borrow();
         match self.kind {

@@ -27,7 +27,6 @@ pub(super) struct Remembered<'py> {
 pub(super) struct Walk<'a, 'py> {
     pub(super) py: Attached<'py>,
     pub(super) state: &'a State,
-    pub(super) reader: Reader<'a>,
     /// The containers that are being rebuilt, the innermost last.
     pub(super) frames: Vec<Frame<'py>>,
     /// How many containers are around the outermost one that will be hashed; `usize::MAX` where none will.
@@ -42,7 +41,7 @@ pub(super) struct Walk<'a, 'py> {
 
 impl<'a, 'py> Walk<'a, 'py> {
     /// Rebuilds a graph that starts with this.
-    pub(super) fn run(&mut self, first: Made<'py>) -> Step<Owned<'py>> {
+    pub(super) fn run(&mut self, mut reader: Reader<'a>, first: Made<'py>) -> Step<Owned<'py>> {
         let mut made = first;
         loop {
             let object = match made {
@@ -51,37 +50,34 @@ impl<'a, 'py> Walk<'a, 'py> {
                     self.begin(head, len)?;
                     None
                 }
-                Made::Other => self.open()?,
+                Made::Other => {
+                    // A copy, so that the reader itself, whose address nobody takes, stays in the processor's registers.
+                    let mut copy = reader.clone();
+                    let opened = self.open(&mut copy)?;
+                    reader = copy;
+                    opened
+                }
             };
             if let Some(object) = object {
                 match self.frames.last_mut() {
                     Some(frame) => frame.add(object)?,
                     None => {
-                        self.reader.finish()?;
+                        reader.finish()?;
                         return Ok(object);
                     }
                 }
             }
-            made = self.fill()?;
+            made = match self.fill(&mut reader)? {
+                Some(made) => made,
+                None => Made::Object(self.close()?),
+            };
         }
     }
 
     /// Gives the innermost container its next children, as long as they are everyday objects that hold nothing. Comes back with
-    /// one that is not, or with the container itself, complete.
+    /// one that is not, or with nothing where the container is complete.
     #[inline(always)]
-    fn fill(&mut self) -> Step<Made<'py>> {
-        // In a variable of its own, the reader stays in the processor's registers.
-        let mut reader = self.reader.clone();
-        let unfinished = self.fill_from(&mut reader)?;
-        self.reader = reader;
-        match unfinished {
-            Some(made) => Ok(made),
-            None => self.close().map(Made::Object),
-        }
-    }
-
-    #[inline(always)]
-    fn fill_from(&mut self, reader: &mut Reader<'a>) -> Step<Option<Made<'py>>> {
+    fn fill(&mut self, reader: &mut Reader<'a>) -> Step<Option<Made<'py>>> {
         let Some(frame) = self.frames.last_mut() else {
             return Err(Failure::structure("it has no container to fill"));
         };
@@ -168,9 +164,9 @@ impl<'a, 'py> Walk<'a, 'py> {
 
     /// Starts a container inside the innermost one, or makes an object that is none at once.
     #[inline(never)]
-    fn open(&mut self) -> Step<Option<Owned<'py>>> {
+    fn open(&mut self, reader: &mut Reader<'a>) -> Step<Option<Owned<'py>>> {
         let py = self.py;
-        let item = self.reader.next_item()?;
+        let item = reader.next_item()?;
         let (kind, container, len) = match item.token {
             Token::Dict(len) => (Kind::Dict, Dict::create(py)?, len),
             Token::List(len) => (Kind::List, List::create_unfilled(py, len)?, len),
