@@ -217,6 +217,14 @@ impl Task {
         }
     }
 
+    /// A cancellation that was thrown has arrived where it is lost: it is to be thrown again.
+    pub fn arrived_in_vain(&self) {
+        let mut inner = lock(&self.inner);
+        if inner.cancellation == Cancellation::Thrown {
+            inner.cancellation = Cancellation::Requested;
+        }
+    }
+
     /// Calls *throw* with the task's thread if a requested cancellation is still to be raised there (T2, T3). *throw*
     /// must not block and must not come back to this task.
     pub fn throw_cancellation(&self, throw: impl FnOnce(u64)) {

@@ -275,12 +275,13 @@ unsafe extern "C" fn arrive(
         raised.clear(py);
         false
     });
-    if in_vain {
-        // SAFETY: a live class. It stays pending, as it was.
-        unsafe { throw_into(py, thread_ident(), class.cast()) };
-    } else if let Some(task) = current::get().and_then(|current| current.task) {
-        // What it says of a pending exception is this very one.
-        let _ = task.claim_cancellation();
+    if let Some(task) = current::get().and_then(|current| current.task) {
+        if in_vain {
+            task.arrived_in_vain();
+        } else {
+            // What it says of a pending exception is this very one.
+            let _ = task.claim_cancellation();
+        }
     }
     // SAFETY: the class was built with `atoll.Cancellation` as its base, which it keeps alive.
     let cancellation = unsafe { Borrowed::from_ptr(py, (*class).tp_base.cast()) };

@@ -437,10 +437,6 @@ impl Region {
     fn bytes<'py>(this: This<'_, 'py, Region>) -> Result<Owned<'py>> {
         this.py().bytes(this.0.bytes())
     }
-
-    fn length(this: This<'_, '_, Region>) -> Result<usize> {
-        Ok(this.0.bytes().len())
-    }
 }
 
 impl Class for Region {
@@ -453,6 +449,6 @@ impl Class for Region {
     ];
 
     fn slots(slots: Slots<Self>) -> Slots<Self> {
-        slots.construct(Self::construct).length(Self::length)
+        slots.construct(Self::construct)
     }
 }

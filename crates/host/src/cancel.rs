@@ -10,7 +10,7 @@
 //!   A module that goes on for longer than [`IMPORT_PATIENCE`], or that stands in the way of a host's end, is broken off
 //!   all the same, but not while the import system itself is at work.
 //! - in a finalizer or a weak reference's callback, where exceptions are reported and dropped. That is noticed when the
-//!   exception arrives, and it is thrown once more ([`arrived_in_vain`]).
+//!   exception arrives ([`arrived_in_vain`]), and it is thrown once more, a little later.
 
 use crate::subinterpreter::SubinterpreterDriver;
 use atoll_core::clock::Deadline;
@@ -124,33 +124,74 @@ impl Errand {
             return Ok(false);
         };
         // SAFETY: the thread runs a task, so it has not left its state; this thread holds the GIL.
-        let mut frame = unsafe { state.frame(py) };
-        for _ in 0..frames {
-            let Some(this) = frame else { break };
-            if Code::of(this.borrow())?.imports() {
+        let innermost = unsafe { state.frame(py) };
+        for frame in Innermost::from(innermost).take(frames) {
+            if Code::of(frame?.borrow())?.imports() {
                 return Ok(true);
             }
-            let back = this.borrow().attr(c"f_back")?;
-            frame = (!back.borrow().is_none()).then_some(back);
         }
         Ok(false)
     }
 }
 
-/// Whether a cancellation that arrives on this thread now is lost there, and has to be thrown again.
+/// Whether a cancellation that arrives on this thread now is lost there, and has to be thrown again: in a finalizer, in the
+/// hook that reports what finalizers raise, in the import system's callback for locks that are gone.
 ///
 /// Needs: attached, at the moment when the exception is about to be raised. May run Python: no.
 pub fn arrived_in_vain(py: Attached<'_>) -> Result<bool> {
-    // SAFETY: attached; the frame is borrowed from the thread, which is in this call meanwhile.
+    // SAFETY: attached; the frame is borrowed from the thread, which is in this call meanwhile; null if there is none.
     let frame = unsafe { ffi::PyEval_GetFrame() };
-    if frame.is_null() {
-        return Ok(false);
-    }
     // SAFETY: not null, and alive as told.
-    let frame = unsafe { Borrowed::from_ptr(py, frame.cast()) };
-    let code = Code::of(frame)?;
-    // The second is the import system's callback for locks that are gone.
-    Ok(code.name == "__del__" || (code.imports() && code.name == "cb"))
+    let frame =
+        (!frame.is_null()).then(|| unsafe { Borrowed::from_ptr(py, frame.cast()) }.to_owned());
+    let hook = py.import(c"sys")?.borrow().attr(c"unraisablehook")?;
+    // The usual hook is written in C, and has none.
+    let hook = hook
+        .borrow()
+        .attr(c"__code__")
+        .map_err(|raised| raised.clear(py))
+        .ok();
+    for frame in Innermost::from(frame) {
+        let frame = frame?;
+        let code = frame.borrow().attr(c"f_code")?;
+        let is_hook = hook
+            .as_ref()
+            .is_some_and(|hook| hook.borrow().is(code.borrow()));
+        let code = Code::of(frame.borrow())?;
+        if is_hook || code.name == "__del__" || (code.imports() && code.name == "cb") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// A frame, the one that called it, and so on, up to [`FRAMES_LOOKED_AT`].
+struct Innermost<'py> {
+    next: Option<Owned<'py>>,
+    left: usize,
+}
+
+impl<'py> From<Option<Owned<'py>>> for Innermost<'py> {
+    fn from(innermost: Option<Owned<'py>>) -> Self {
+        Self {
+            next: innermost,
+            left: FRAMES_LOOKED_AT,
+        }
+    }
+}
+
+impl<'py> Iterator for Innermost<'py> {
+    type Item = Result<Owned<'py>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let frame = self.next.take()?;
+        self.left = self.left.checked_sub(1)?;
+        match frame.borrow().attr(c"f_back") {
+            Ok(back) => self.next = (!back.borrow().is_none()).then_some(back),
+            Err(raised) => return Some(Err(raised)),
+        }
+        Some(Ok(frame))
+    }
 }
 
 /// What a frame executes.

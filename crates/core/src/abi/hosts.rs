@@ -153,6 +153,7 @@ pub(crate) struct HostTable {
     pub(crate) task_enter_code: unsafe extern "C" fn(RawTask) -> bool,
     pub(crate) task_leave_code: unsafe extern "C" fn(RawTask) -> bool,
     pub(crate) task_claim_cancellation: unsafe extern "C" fn(RawTask) -> bool,
+    pub(crate) task_arrived_in_vain: unsafe extern "C" fn(*const Hosts, RawTask),
     pub(crate) next_job: unsafe extern "C" fn(RawAgent, u64) -> RawJob,
     pub(crate) agent_host: unsafe extern "C" fn(RawAgent) -> u64,
     pub(crate) agent_release: unsafe extern "C" fn(RawAgent),
@@ -196,6 +197,7 @@ pub(super) fn table(engine: &'static Engine) -> HostTable {
         task_enter_code,
         task_leave_code,
         task_claim_cancellation,
+        task_arrived_in_vain,
         next_job,
         agent_host,
         agent_release,
@@ -540,6 +542,13 @@ unsafe extern "C" fn task_leave_code(raw: RawTask) -> bool {
 unsafe extern "C" fn task_claim_cancellation(raw: RawTask) -> bool {
     // SAFETY: B2.
     unsafe { task(raw) }.claim_cancellation()
+}
+
+unsafe extern "C" fn task_arrived_in_vain(hosts: *const Hosts, raw: RawTask) {
+    // SAFETY: B1 and B2.
+    let (hosts, task) = unsafe { (hosts_of(hosts), shared(raw)) };
+    task.arrived_in_vain();
+    hosts.cancel(&task);
 }
 
 /// Null: go home.

@@ -363,6 +363,13 @@ impl Task {
         // SAFETY: B2: our reference.
         unsafe { (self.engine.table.hosts.task_claim_cancellation)(self.raw) }
     }
+
+    /// The cancellation that was thrown at this thread has arrived where it is lost: have it thrown again.
+    pub fn arrived_in_vain(&self) {
+        let hosts = &self.engine.table.hosts;
+        // SAFETY: B1; B2: our reference.
+        unsafe { (hosts.task_arrived_in_vain)(hosts.hosts, self.raw) }
+    }
 }
 
 impl Clone for Task {
