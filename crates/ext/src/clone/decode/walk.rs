@@ -108,17 +108,23 @@ impl<'a, 'py> Walk<'a, 'py> {
                     names: &mut self.names,
                     kept: &mut self.kept,
                 };
-                let mut begun = frame.key.take();
+                if let Some(key) = frame.key.take() {
+                    match reader.make_next(&mut leaf)? {
+                        Made::Object(value) => dict.set(key.borrow(), value.borrow())?,
+                        other => {
+                            frame.key = Some(key);
+                            return Ok(Some(other));
+                        }
+                    }
+                    frame.done += 1;
+                }
                 for index in frame.done..frame.len {
-                    let key = match begun.take() {
-                        Some(key) => key,
-                        None => match reader.make_next(&mut keys)? {
-                            Made::Object(key) => key,
-                            other => {
-                                frame.done = index;
-                                return Ok(Some(other));
-                            }
-                        },
+                    let key = match reader.make_next(&mut keys)? {
+                        Made::Object(key) => key,
+                        other => {
+                            frame.done = index;
+                            return Ok(Some(other));
+                        }
                     };
                     let value = match reader.make_next(&mut leaf)? {
                         Made::Object(value) => value,

@@ -145,20 +145,26 @@ impl<'a, 'py> Walk<'a, 'py, '_> {
                 done,
                 key,
                 value,
-            } => loop {
+            } => {
                 if let Some(value) = value.take()
                     && !sink.leaf(value)
                 {
                     return Some(value);
                 }
+                let mut count = *done;
                 // SAFETY: K1 (or W1: the dict is a snapshot): it does not change during the walk.
-                let (next_key, next_value) = unsafe { dict.next(position) }?;
-                *done += 1;
-                (*key, *value) = (next_key, Some(next_value));
-                if !sink.key(next_key) {
-                    return Some(next_key);
+                while let Some((next_key, next_value)) = unsafe { dict.next(position) } {
+                    count += 1;
+                    if !sink.key(next_key) {
+                        (*done, *key, *value) = (count, next_key, Some(next_value));
+                        return Some(next_key);
+                    }
+                    if !sink.leaf(next_value) {
+                        (*done, *key) = (count, next_key);
+                        return Some(next_value);
+                    }
                 }
-            },
+            }
             Frame::Set { set, position } => {
                 // SAFETY: K1 (or W1: the set is a snapshot): it does not change during the walk.
                 while let Some(element) = unsafe { set.next(position) } {
