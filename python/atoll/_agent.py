@@ -8,13 +8,14 @@ without end stops the loop.
 from __future__ import annotations
 
 import sys
-from types import TracebackType
+from types import CodeType, TracebackType
 
 from . import _native, _shipping
 from ._errors import Cancellation, ChannelPoisoned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing costs every new interpreter 2 ms
+    from collections.abc import Callable
     from typing import Any
 
 _HERE = __file__
@@ -33,7 +34,7 @@ def serve() -> None:
 def _perform(job: _native.Job) -> None:
     """Run one job; whatever happens, its waiters hear of it."""
     try:
-        value = job.run(_do, (job,), {})
+        value = job.run(*_prepare(job))
     except Cancellation as cancellation:
         _release_frames(cancellation)
         _flush()
@@ -48,21 +49,26 @@ def _perform(job: _native.Job) -> None:
             _fail(job, error)
 
 
-def _do(job: _native.Job) -> Any:
-    """The job itself. Runs inside `Job.run`, so a cancellation also reaches the loading of the function."""
+def _prepare(job: _native.Job) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+    """What to call, and with what.
+
+    Happens before `Job.run`, so no cancellation is thrown into it: one that struck inside an import would leave the
+    import's locks taken, and every later import in this interpreter would wait for ever.
+    """
     how, target, ends, args, kwargs = job.payload()
     if how == "exec":
-        return _execute(target)
+        return _execute, (_compile(target),), {}
     if how == "prepare":
-        vars(sys.modules["__main__"]).update(kwargs)
-        return None
-    fn = _shipping.load(how, target, ends, job.function)
-    del ends
-    return fn(*args, **kwargs)
+        return vars(sys.modules["__main__"]).update, (kwargs,), {}
+    return _shipping.load(how, target, ends, job.function), args, kwargs
 
 
-def _execute(source: str) -> None:
-    """Run *source* in `__main__`; its lines stay known, so that a traceback can show them."""
+def _execute(code: CodeType) -> None:
+    exec(code, vars(sys.modules["__main__"]))
+
+
+def _compile(source: str) -> CodeType:
+    """Compile *source*; its lines stay known, so that a traceback can show them."""
     import linecache
 
     name = f"<exec {hash(source) & 0xFFFF_FFFF:08x}>"
@@ -73,7 +79,7 @@ def _execute(source: str) -> None:
         oldest = next(iter(_sources))
         _sources.pop(oldest, None)
         linecache.cache.pop(oldest, None)
-    exec(compile(source, name, "exec"), vars(sys.modules["__main__"]))
+    return compile(source, name, "exec")
 
 
 def _fail(job: _native.Job, error: BaseException) -> None:

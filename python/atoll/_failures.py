@@ -19,6 +19,9 @@ from ._errors import RemoteTraceback
 _MOST_RECORDS = 64
 """Longer chains of causes lose their far end; the text of the traceback still shows it."""
 
+_KEPT_FRAMES = 500
+"""Of a traceback longer than twice this, the first and the last so many frames are kept."""
+
 _PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
 _SKIPPED = frozenset({"obj"})
 """Attributes that drag a whole object along for the sake of a suggestion in a traceback (AttributeError.obj)."""
@@ -68,29 +71,50 @@ def load_failure(blob: bytes) -> BaseException:
 def _format(error: BaseException) -> str:
     import traceback
 
+    left_out = sum(_shorten(one.__traceback__) for one in _related(error))
     try:
-        return "".join(traceback.format_exception(error))
+        text = "".join(traceback.format_exception(error))
     except Exception as trouble:
         return f"{type(error).__name__} (its traceback could not be formatted: {trouble!r})\n"
+    return f"{text}({left_out} frames in the middle of the traceback are left out)\n" if left_out else text
+
+
+def _shorten(trace: types.TracebackType | None) -> int:
+    """Take the middle out of a traceback that nobody would read: formatting a million frames takes a minute."""
+    entries = []
+    while trace is not None:
+        entries.append(trace)
+        trace = trace.tb_next
+    left_out = len(entries) - 2 * _KEPT_FRAMES
+    if left_out <= 0:
+        return 0
+    entries[_KEPT_FRAMES - 1].tb_next = entries[-_KEPT_FRAMES]
+    return left_out
+
+
+def _related(error: BaseException) -> list[BaseException]:
+    """*error*, its causes and contexts and the members of its groups, each once."""
+    found = [error]
+    known = {id(error)}
+    for current in found:  # grows while it is walked
+        members = current.exceptions if isinstance(current, BaseExceptionGroup) else ()
+        for other in (*members, current.__cause__, current.__context__):
+            if other is not None and id(other) not in known and len(found) < _MOST_RECORDS:
+                known.add(id(other))
+                found.append(other)
+    return found
 
 
 def _flatten(error: BaseException) -> list[Record]:
     """The records of *error* and all it refers to; links between them are indices, the first record is *error*."""
-    found = [error]
-    positions = {id(error): 0}
+    found = _related(error)
+    positions = {id(one): index for index, one in enumerate(found)}
 
     def position(other: BaseException | None) -> int:
-        if other is None:
-            return -1
-        if id(other) not in positions:
-            if len(found) >= _MOST_RECORDS:
-                return -1
-            positions[id(other)] = len(found)
-            found.append(other)
-        return positions[id(other)]
+        return positions.get(id(other), -1)
 
     records: list[Record] = []
-    for current in found:  # grows while it is walked
+    for current in found:
         record = _record_of(current)
         if isinstance(current, BaseExceptionGroup):
             members = [position(member) for member in current.exceptions]

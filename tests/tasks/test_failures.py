@@ -202,6 +202,25 @@ def test_recursion_without_end_arrives_as_recursion_error() -> None:
     assert atoll.run(abs, -1) == 1
 
 
+def test_a_very_deep_traceback_is_kept_at_both_ends() -> None:
+    def descend(depth: int) -> None:
+        if depth:
+            descend(depth - 1)
+        else:
+            raise ValueError("at the bottom")
+
+    def start() -> None:
+        sys.setrecursionlimit(20_000)
+        descend(5000)
+
+    with atoll.Interpreter() as host, pytest.raises(ValueError, match="bottom") as caught:
+        host.call(start)
+    text = str(caught.value.__cause__)
+    assert "in start" in text
+    assert "ValueError: at the bottom" in text
+    assert "frames in the middle of the traceback are left out" in text
+
+
 @pytest.mark.parametrize(
     ("fail", "expected"),
     [(lambda: sys.exit(3), SystemExit), (lambda: exec("raise KeyboardInterrupt"), KeyboardInterrupt)],
