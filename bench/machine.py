@@ -34,7 +34,9 @@ def _commit() -> str:
     git = ["git", "-c", "safe.directory=*", "-C", str(Path(__file__).parent)]
     try:
         name = subprocess.check_output([*git, "rev-parse", "--short=12", "HEAD"], text=True).strip()
-        changed = subprocess.check_output([*git, "status", "--porcelain", "-uno"], text=True)
+        # What a run writes itself is no change that matters to it.
+        sources = [":/", ":!/bench/results", ":!/README.md"]
+        changed = subprocess.check_output([*git, "status", "--porcelain", "-uno", "--", *sources], text=True)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return f"{name} with changes" if changed else name
