@@ -5,9 +5,9 @@
 //!
 //! - during an import. The import system's own Python code takes locks and gives them back in separate functions: an
 //!   exception between the two leaves a lock taken for ever. And a package whose import breaks off half-way may never be
-//!   imported whole again. Whoever throws looks first and comes back later ([`Errand::run`]); while it looks it holds the
+//!   imported whole again. Whoever throws looks first and comes back later (`Errand::run`); while it looks it holds the
 //!   GIL, so the thread cannot move on meanwhile. (Without a GIL it would have to stop it first: there it throws at once.)
-//!   A module that goes on for longer than [`IMPORT_PATIENCE`], or that stands in the way of a host's end, is broken off
+//!   A module that goes on for longer than `IMPORT_PATIENCE`, or that stands in the way of a host's end, is broken off
 //!   all the same, but not while the import system itself is at work.
 //! - in a finalizer or a weak reference's callback, where exceptions are reported and dropped. That is noticed when the
 //!   exception arrives ([`arrived_in_vain`]), and it is thrown once more, a little later.
