@@ -1,6 +1,7 @@
 //! What travels: some bytes and some channel ends. What the bytes mean is the codec's matter.
 
 use crate::client::End;
+use std::alloc::Layout;
 use std::mem::ManuallyDrop;
 
 /// One message, 24 bytes: short ones inline, longer ones in a [`Parcel`] on the heap.
@@ -20,7 +21,7 @@ pub struct Message {
 
 const PARCEL: u8 = u8::MAX;
 
-/// The heap part of a message.
+/// The heap part of a message. Its bytes are a vector's, or lie right behind it (see [`Message::copied`]).
 #[repr(C)]
 struct Parcel {
     free: unsafe extern "C" fn(*mut Parcel),
@@ -111,6 +112,48 @@ impl Message {
     }
 
     #[inline(always)]
+    /// A message of a copy of *bytes*, inline if it is short and carries no ends, otherwise in one piece of memory.
+    #[must_use]
+    pub fn copied(bytes: &[u8], ends: Vec<End>) -> Self {
+        if ends.is_empty()
+            && let Some(message) = Self::inline(bytes)
+        {
+            return message;
+        }
+        let layout = whole_layout(bytes.len());
+        // SAFETY: the layout is that of a parcel and more, so not empty.
+        let parcel = unsafe { std::alloc::alloc(layout) }.cast::<Parcel>();
+        if parcel.is_null() {
+            std::alloc::handle_alloc_error(layout);
+        }
+        // SAFETY: the layout has room for the parcel and, behind it, the bytes.
+        unsafe {
+            let behind = parcel.add(1).cast::<u8>();
+            behind.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            parcel.write(Parcel {
+                free: free_whole,
+                bytes: RawVec {
+                    pointer: behind,
+                    length: bytes.len(),
+                    capacity: 0,
+                },
+                ends: RawVec::new(ends),
+            });
+        }
+        Self::of_parcel(parcel)
+    }
+
+    /// The message that owns *parcel* from now on.
+    fn of_parcel(parcel: *mut Parcel) -> Self {
+        let mut content = [0; Self::INLINE_BYTES];
+        content[..8].copy_from_slice(&(parcel as u64).to_ne_bytes());
+        Self {
+            content,
+            spare: 0,
+            length: PARCEL,
+        }
+    }
+
     fn parcel(&self) -> Option<*mut Parcel> {
         if self.length != PARCEL {
             return None;
@@ -223,6 +266,28 @@ unsafe extern "C" fn free_parcel(parcel: *mut Parcel) {
     }
 }
 
+/// The memory of a parcel with its bytes behind it.
+fn whole_layout(bytes: usize) -> Layout {
+    let both = Layout::array::<u8>(bytes).and_then(|bytes| Layout::new::<Parcel>().extend(bytes));
+    match both {
+        Ok((layout, _)) => layout,
+        Err(_) => unreachable!("so many bytes were in memory already"),
+    }
+}
+
+/// Frees a parcel of [`Message::copied`] of this copy of the library.
+///
+/// # Safety
+/// *parcel* was made there, and is not used afterwards.
+unsafe extern "C" fn free_whole(parcel: *mut Parcel) {
+    // SAFETY: initialised there, by the caller; moved out once. Its bytes lie behind it, in the same memory.
+    let Parcel { bytes, ends, .. } = unsafe { parcel.read() };
+    // SAFETY: made by `RawVec::new` there, and turned back only here.
+    drop(unsafe { ends.into_vec() });
+    // SAFETY: allocated there with the layout of so many bytes.
+    unsafe { std::alloc::dealloc(parcel.cast(), whole_layout(bytes.length)) };
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
@@ -231,9 +296,11 @@ mod tests {
     fn short_messages_are_inline_and_long_ones_are_not() {
         for length in [0, 1, 22, 23, 1000] {
             let bytes: Vec<u8> = (0..length).map(|i| i as u8).collect();
-            let message = Message::new(bytes.clone(), Vec::new());
-            assert_eq!(message.bytes(), bytes);
-            assert_eq!(message.parcel().is_none(), length <= Message::INLINE_BYTES);
+            let copied = Message::copied(&bytes, Vec::new());
+            for message in [Message::new(bytes.clone(), Vec::new()), copied] {
+                assert_eq!(message.bytes(), bytes);
+                assert_eq!(message.parcel().is_none(), length <= Message::INLINE_BYTES);
+            }
         }
         assert!(Message::inline(&[0; 23]).is_none());
         assert_eq!(size_of::<Message>(), 24);

@@ -154,7 +154,7 @@ impl Job {
                 .py()
                 .raise_type_error("cannot fail with that (it is no bytes); pass bytes"));
         };
-        let message = Message::new(blob.data().to_vec(), Vec::new());
+        let message = Message::copied(blob.data(), Vec::new());
         Ok(Job::finish(this, TaskOutcome::Error(message)))
     }
 

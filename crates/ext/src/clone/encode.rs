@@ -98,13 +98,8 @@ fn graph<'py>(
 /// The message, in memory of its own.
 fn packed(writer: &mut Writer, ends: Vec<End>) -> Message {
     let bytes = writer.as_bytes();
-    if ends.is_empty()
-        && let Some(message) = Message::inline(bytes)
-    {
-        return message;
-    }
     if bytes.len() <= COPIED_BYTES {
-        return Message::new(bytes.to_vec(), ends);
+        return Message::copied(bytes, ends);
     }
     let bytes = writer.take();
     if let Some(buffer) = scratch::take_buffer() {
