@@ -229,9 +229,17 @@ impl<T> Channel<T> {
 
     #[cold]
     fn wait_to_recv(&self, place: &mut MaybeUninit<T>, wait: &Wait<'_>) -> Result<(), RecvError> {
-        let spun = self.recv_spin.spin(|| match self.try_recv_into(place) {
-            Err(RecvError::Empty) => None,
-            result => Some(result),
+        let spun = self.recv_spin.spin(|| {
+            // Looking at the tail costs the senders, who count on it; a close is seen when the spinning ends.
+            if let Flavour::Ring(ring) = &self.flavour
+                && !ring.looks_ready()
+            {
+                return None;
+            }
+            match self.try_recv_into(place) {
+                Err(RecvError::Empty) => None,
+                result => Some(result),
+            }
         });
         if let Some(result) = spun {
             return result;

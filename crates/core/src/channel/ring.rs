@@ -337,6 +337,15 @@ impl<T> Ring<T> {
         })
     }
 
+    /// Whether a look with [`Self::take`] may pay: a glance at one slot that leaves the senders' own line alone. Right about
+    /// messages and poison; a close it does not see.
+    #[inline]
+    pub(crate) fn looks_ready(&self) -> bool {
+        // ORDERING: Relaxed and Acquire: a hint; `take` looks again.
+        let head = self.head.load(Ordering::Relaxed);
+        head & MARK != 0 || self.slot(head).stamp.load(Ordering::Acquire) != head
+    }
+
     /// Whether a receive would not find the ring empty.
     pub(crate) fn can_take(&self) -> bool {
         // ORDERING: SeqCst: decides whether a receiver parks.
