@@ -26,6 +26,9 @@ use std::sync::Weak;
 
 /// How many threads of a host wait for work when there is none; the others go home.
 const IDLE_THREADS: usize = 4;
+/// How many threads are on their way into a host at a time. Whoever takes a job and leaves others behind asks for the next
+/// one, so there are soon as many threads as blocked tasks; but a burst of short tasks is done by a few.
+const ARRIVING_THREADS: usize = 2;
 
 /// What kind of place a host is.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -84,6 +87,18 @@ struct Inner {
     sealed: bool,
     /// Why it ended, when that was not anybody's wish.
     reason: Option<String>,
+}
+
+impl Inner {
+    /// Whether the queue needs one more thread, which then counts.
+    fn ask_for_thread(&mut self) -> bool {
+        let needs_thread = self.state == HostState::Ready
+            && self.arriving < ARRIVING_THREADS
+            && self.queue.len() > self.idle + self.arriving;
+        self.threads += usize::from(needs_thread);
+        self.arriving += usize::from(needs_thread);
+        needs_thread
+    }
 }
 
 /// One place where code runs.
@@ -257,10 +272,7 @@ impl Host {
             }
             inner.queue.push_back(job);
             self.load.fetch_add(1, Ordering::Relaxed);
-            let needs_thread =
-                inner.state == HostState::Ready && inner.queue.len() > inner.idle + inner.arriving;
-            inner.threads += usize::from(needs_thread);
-            inner.arriving += usize::from(needs_thread);
+            let needs_thread = inner.ask_for_thread();
             // ORDERING: SeqCst, the change of the wait queue's protocol.
             self.queued.fetch_add(1, Ordering::SeqCst);
             needs_thread
@@ -336,12 +348,10 @@ impl Host {
             }
             inner.state = HostState::Ready;
             // The owner is arriving, too.
-            let more = inner
-                .queue
-                .len()
-                .saturating_sub(inner.idle + inner.arriving);
-            inner.threads += more;
-            inner.arriving += more;
+            let mut more = 0;
+            while inner.ask_for_thread() {
+                more += 1;
+            }
             more
         };
         self.changes.notify_all();
@@ -460,7 +470,12 @@ impl Agent {
             self.look_for_job(thread, &mut idle)
         });
         match next {
-            Ok(Next::Job(job)) => Some(Assignment { job: *job, host }),
+            Ok(Next::Job(job, needs_thread)) => {
+                if needs_thread {
+                    host.add_thread();
+                }
+                Some(Assignment { job: *job, host })
+            }
             Ok(Next::GoHome) | Err(_) => None,
         }
     }
@@ -499,7 +514,8 @@ impl Agent {
                 *idle = false;
                 if job.task.start(thread) {
                     inner.running.push(job.task.clone());
-                    return Some(Next::Job(Box::new(job)));
+                    let needs_thread = inner.ask_for_thread();
+                    return Some(Next::Job(Box::new(job), needs_thread));
                 }
                 host.load.fetch_sub(1, Ordering::Relaxed);
                 job
@@ -510,7 +526,8 @@ impl Agent {
 }
 
 enum Next {
-    Job(Box<Job>),
+    /// This job; and whether to ask for one more thread, which is counted already.
+    Job(Box<Job>, bool),
     GoHome,
 }
 
