@@ -262,6 +262,33 @@ def test_recursion_without_end_is_an_ordinary_error(source: str, limit: int | No
         assert host.call(abs, -1) == 1
 
 
+# Many tasks -------------------------------------------------------------------------------------------------------
+
+
+def test_a_burst_of_short_tasks_is_done_by_a_few_threads() -> None:
+    tasks, most = [], 0
+    for number in range(3000):
+        tasks.append(atoll.spawn(abs, -number))
+        if number % 100 == 0:
+            most = max(most, *(info.threads for info in atoll.list_hosts()))
+    assert [task.result(timeout=60) for task in tasks] == list(range(3000))
+    assert most < 300
+
+
+def test_as_many_tasks_as_block_at_once_have_threads() -> None:
+    def block(started: atoll.Sender[int], gate: atoll.Receiver[int]) -> None:
+        started.send(1)
+        gate.recv()
+
+    started, gate = atoll.Channel[int](None), atoll.Channel[int](None)
+    tasks = [atoll.spawn(block, started.sender, gate.receiver) for _ in range(200)]
+    for _ in tasks:
+        started.recv(timeout=60)
+    gate.send_many(range(200))
+    for task in tasks:
+        task.result(timeout=60)
+
+
 # Speed ------------------------------------------------------------------------------------------------------------
 
 
