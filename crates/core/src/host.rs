@@ -110,6 +110,9 @@ pub struct Host {
     inner: Mutex<Inner>,
     /// How many jobs are queued: what an idle thread looks at while it spins.
     queued: AtomicUsize,
+    /// Threads that spin, looking for a job: while there is one, nobody need be woken for a new job. A thread that stops
+    /// looking registers as a waiter and looks once more, and whoever takes a job and leaves others wakes the next.
+    looking: AtomicUsize,
     /// Set together with `Closing`, for the same look.
     closing: AtomicBool,
     /// Queued and running tasks: what placement compares.
@@ -160,6 +163,7 @@ impl Host {
                 reason: None,
             }),
             queued: AtomicUsize::new(0),
+            looking: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
             load: AtomicUsize::new(0),
             jobs: WaitQueue::new(),
@@ -277,7 +281,10 @@ impl Host {
             self.queued.fetch_add(1, Ordering::SeqCst);
             needs_thread
         };
-        self.jobs.notify(1);
+        // ORDERING: SeqCst, after the change of `queued`: a thread that we see looking looks again after it.
+        if self.looking.load(Ordering::SeqCst) == 0 {
+            self.jobs.notify(1);
+        }
         if needs_thread {
             self.add_thread();
         }
@@ -466,11 +473,28 @@ impl Agent {
     pub fn next_job(&mut self, thread: u64) -> Option<Assignment> {
         let host = self.host.clone();
         let mut idle = false;
-        let next = wait_for(&host.jobs, Some(&host.spin), &Wait::forever(), || {
-            self.look_for_job(thread, &mut idle)
+        let found = self.look_for_job(thread, &mut idle).or_else(|| {
+            // ORDERING: SeqCst, see `submit`.
+            host.looking.fetch_add(1, Ordering::SeqCst);
+            let found = host.spin.spin(|| self.look_for_job(thread, &mut idle));
+            host.looking.fetch_sub(1, Ordering::SeqCst);
+            found
         });
+        let next = match found {
+            Some(next) => Ok(next),
+            None => wait_for(&host.jobs, None, &Wait::forever(), || {
+                self.look_for_job(thread, &mut idle)
+            }),
+        };
         match next {
-            Ok(Next::Job(job, needs_thread)) => {
+            Ok(Next::Job {
+                job,
+                more,
+                needs_thread,
+            }) => {
+                if more {
+                    host.jobs.notify(1);
+                }
                 if needs_thread {
                     host.add_thread();
                 }
@@ -514,8 +538,11 @@ impl Agent {
                 *idle = false;
                 if job.task.start(thread) {
                     inner.running.push(job.task.clone());
-                    let needs_thread = inner.ask_for_thread();
-                    return Some(Next::Job(Box::new(job), needs_thread));
+                    return Some(Next::Job {
+                        job: Box::new(job),
+                        more: !inner.queue.is_empty() && inner.idle > 0,
+                        needs_thread: inner.ask_for_thread(),
+                    });
                 }
                 host.load.fetch_sub(1, Ordering::Relaxed);
                 job
@@ -526,8 +553,13 @@ impl Agent {
 }
 
 enum Next {
-    /// This job; and whether to ask for one more thread, which is counted already.
-    Job(Box<Job>, bool),
+    Job {
+        job: Box<Job>,
+        /// Other jobs are left, and threads that may sleep.
+        more: bool,
+        /// One more thread, counted already, is to be asked for.
+        needs_thread: bool,
+    },
     GoHome,
 }
 
