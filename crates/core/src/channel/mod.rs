@@ -212,7 +212,9 @@ impl<T> Channel<T> {
             // SAFETY: moved out here; put back below unless it was sent.
             op: Op::Send(Some(unsafe { message.read() })),
         }];
-        let result = select::wait_for_one(&mut case, wait);
+        let result = self
+            .send_spin
+            .sleep(|| select::wait_for_one(&mut case, wait));
         let [case] = case;
         if let Op::Send(Some(unsent)) = case.op {
             // SAFETY: the place was moved out of above.
@@ -248,7 +250,10 @@ impl<T> Channel<T> {
             channel: self,
             op: Op::Recv,
         }];
-        match select::wait_for_one(&mut case, wait) {
+        let result = self
+            .recv_spin
+            .sleep(|| select::wait_for_one(&mut case, wait));
+        match result {
             Ok((_, Outcome::Received(message))) => {
                 place.write(message);
                 Ok(())

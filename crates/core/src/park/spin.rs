@@ -1,6 +1,7 @@
 //! How long to spin before sleeping.
 
 use crate::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 /// The spinning that one side of a channel may afford, learnt from how it went before.
 ///
@@ -8,6 +9,9 @@ use crate::sync::atomic::{AtomicU32, Ordering};
 /// side usually answers sooner. Each success doubles the budget, each failure halves it, within
 /// bounds; a channel whose messages are far apart soon spins for less than a microsecond. Only one
 /// thread a side spins at a time: more would take cores from those who could make progress.
+///
+/// A budget that has become too short never succeeds again by itself, even if the other side is fast now: falling asleep
+/// and waking up makes it slow. So a sleep that turns out brief restores the whole budget.
 ///
 /// Pauses between looks grow up to a limit. A look costs the other side, too (it takes the cache line
 /// away that it works on), so whoever can afford to wait should look rarely.
@@ -22,6 +26,10 @@ const BUSY: u32 = 1 << 31;
 impl SpinBudget {
     const LEAST: u32 = 32;
     const MOST: u32 = 1024;
+    /// After so many pauses, offer the core in between: the other side may be waiting for this very core.
+    const ALONE: u32 = 64;
+    /// About what spinning `MOST` pauses takes.
+    const BRIEF: Duration = Duration::from_micros(20);
 
     /// For a side that should notice at once: someone waits for its answer.
     pub(crate) fn eager() -> Self {
@@ -41,6 +49,19 @@ impl SpinBudget {
         }
     }
 
+    /// Calls *fall_asleep*, and learns from how long it took.
+    pub(crate) fn sleep<R>(&self, fall_asleep: impl FnOnce() -> R) -> R {
+        if cfg!(loom) {
+            return fall_asleep();
+        }
+        let begun = Instant::now();
+        let woken = fall_asleep();
+        if begun.elapsed() < Self::BRIEF {
+            self.rounds.store(Self::MOST, Ordering::Relaxed);
+        }
+        woken
+    }
+
     /// Calls *attempt* until it gives something or the budget is used up.
     pub(crate) fn spin<R>(&self, mut attempt: impl FnMut() -> Option<R>) -> Option<R> {
         if cfg!(loom) {
@@ -58,6 +79,9 @@ impl SpinBudget {
                 std::hint::spin_loop();
             }
             spent += pauses;
+            if spent > Self::ALONE {
+                std::thread::yield_now();
+            }
             pauses = (pauses * 2).min(self.longest_pause);
             if let Some(result) = attempt() {
                 self.rounds
