@@ -46,7 +46,11 @@ pub(crate) fn wait_for<R>(
             pass_on(queue, &waiter);
             return Ok(result);
         }
-        let woken = waiter.sleep(wait.deadline);
+        let fall_asleep = || waiter.sleep(wait.deadline);
+        let woken = match spin {
+            Some(spin) => spin.sleep(fall_asleep),
+            None => fall_asleep(),
+        };
         queue.withdraw(key);
         if let Some(interrupt) = wait.interrupt {
             interrupt.withdraw(&waiter);
