@@ -394,7 +394,8 @@ impl Host {
     pub fn ended(&self, reason: Option<String>) {
         let (queue, running) = {
             let mut inner = lock(&self.inner);
-            inner.state = HostState::Ended;
+            // No more jobs from here on; but not over before everything is given back.
+            inner.state = HostState::Closing;
             inner.sealed = true;
             inner.threads = 0;
             inner.reason.clone_from(&reason);
@@ -421,6 +422,7 @@ impl Host {
             hosts.forget(self.id);
         }
         self.interrupt.raise();
+        lock(&self.inner).state = HostState::Ended;
         self.changes.notify_all();
     }
 }

@@ -307,11 +307,10 @@ impl HostsInner {
 
     /// The host is gone.
     pub(crate) fn forget(&self, id: HostId) {
-        {
-            let mut table = lock(&self.table);
-            table.crew.retain(|host| host.id() != id);
-            table.hosts.remove(&id.0);
-        }
+        // Who does not find it any more may rely on that.
         (self.release)(id);
+        let mut table = lock(&self.table);
+        table.crew.retain(|host| host.id() != id);
+        table.hosts.remove(&id.0);
     }
 }

@@ -43,6 +43,7 @@ struct World {
     launches: AtomicUsize,
     extra_threads: AtomicUsize,
     thrown: AtomicUsize,
+    inside: AtomicUsize,
     released: Mutex<Vec<HostId>>,
     refuse: Mutex<Option<String>>,
 }
@@ -72,6 +73,7 @@ impl Threads {
                     Outcome::Cancelled
                 }
                 b"gate" => {
+                    world.inside.fetch_add(1, Ordering::SeqCst);
                     world.gate.pass();
                     Outcome::Value(Message::inline(b"late").unwrap())
                 }
@@ -157,6 +159,13 @@ fn ended(task: &Task) -> Outcome {
 /// The task has begun: it has left the queue for a thread.
 fn until_running(task: &Task) {
     while !matches!(task.phase(), atoll_core::task::Phase::Running(_)) {
+        thread::yield_now();
+    }
+}
+
+/// So many `gate` tasks are inside of their code.
+fn until_inside(world: &World, tasks: usize) {
+    while world.inside.load(Ordering::SeqCst) < tasks {
         thread::yield_now();
     }
 }
@@ -252,7 +261,7 @@ fn cancelling_a_blocked_task_interrupts_its_wait() {
 fn a_task_that_does_not_notice_its_cancellation_is_reported_as_such() {
     let (world, hosts) = ready_world(2);
     let task = hosts.submit(None, job("gate")).unwrap();
-    until_running(&task);
+    until_inside(&world, 1);
     hosts.cancel(&task);
     hosts.cancel(&task);
     assert!(
@@ -295,8 +304,8 @@ fn closing_a_host_cancels_its_tasks_and_releases_what_it_held() {
 fn a_host_with_code_that_never_returns_is_left_alone_and_ends_when_it_returns() {
     let (world, hosts) = ready_world(2);
     let host = hosts.launch(Some("busy".to_owned()), None).unwrap();
-    let task = hosts.submit(Some(host.id()), job("gate")).unwrap();
-    until_running(&task);
+    let _task = hosts.submit(Some(host.id()), job("gate")).unwrap();
+    until_inside(&world, 1);
     host.close();
     assert!(
         host.wait_ended(&Wait::until(Deadline::after(Duration::from_millis(5))))
@@ -337,8 +346,8 @@ fn a_task_whose_agent_gives_up_has_died() {
 fn shutdown_counts_the_threads_that_stay_behind_and_refuses_new_work() {
     let (world, hosts) = ready_world(2);
     let waiting = hosts.submit(None, job("wait")).unwrap();
-    let stuck = hosts.submit(None, job("gate")).unwrap();
-    until_running(&stuck);
+    let _stuck = hosts.submit(None, job("gate")).unwrap();
+    until_inside(&world, 1);
     until_running(&waiting);
     let left = hosts.shutdown(&Wait::until(Deadline::after(Duration::from_millis(50))));
     assert!(left >= 1);
