@@ -1,4 +1,4 @@
-"""The copy itself: a nested dict there and back in one thread, beside the standard serialisers."""
+"""The copy itself: nested dicts there and back in one thread, beside the standard serialisers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from time import perf_counter
 from typing import Any
 
 from bench.scenarios.scenario import Contender, Scenario, rate
+from bench.scenarios.streams import SMALL_DICT
 
-NESTED = {
+ORDER = {
     "order": 48213,
     "paid": True,
     "total": 1204.5,
@@ -29,17 +30,17 @@ NESTED = {
 }
 
 
-def copies(make: Callable[[], Callable[[Any], Any]]) -> Contender:
-    """How often a second the function that *make* returns copies the nested dict."""
+def copies(make: Callable[[], Callable[[Any], Any]], value: dict[str, Any]) -> Contender:
+    """How often a second the function that *make* returns copies *value*."""
 
     def contender(seconds: float) -> float:
         copy = make()
-        assert copy(NESTED) == NESTED
+        assert copy(value) == value
 
         def measure(count: int) -> float:
             began = perf_counter()
             for _ in range(count):
-                copy(NESTED)
+                copy(value)
             return perf_counter() - began
 
         return rate(measure, seconds, 100, 1 << 30)
@@ -64,12 +65,13 @@ def by_marshal() -> Callable[[Any], Any]:
     return lambda value: marshal.loads(marshal.dumps(value))
 
 
+def _clones(name: str, title: str, value: dict[str, Any]) -> Scenario:
+    serialisers = {"atoll": by_atoll, "pickle 5": by_pickle, "marshal": by_marshal}
+    contenders = {contender: copies(make, value) for contender, make in serialisers.items()}
+    return Scenario(name, title, "copies/s", True, contenders)
+
+
 CLONES = (
-    Scenario(
-        "clone_dict",
-        "nested dict, there and back",
-        "copies/s",
-        True,
-        {"atoll": copies(by_atoll), "pickle 5": copies(by_pickle), "marshal": copies(by_marshal)},
-    ),
+    _clones("clone_dict", "nested dict, there and back", SMALL_DICT),
+    _clones("clone_records", "20 records, there and back", ORDER),
 )

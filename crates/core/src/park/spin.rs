@@ -26,8 +26,6 @@ const BUSY: u32 = 1 << 31;
 impl SpinBudget {
     const LEAST: u32 = 32;
     const MOST: u32 = 1024;
-    /// After so many pauses, offer the core in between: the other side may be waiting for this very core.
-    const ALONE: u32 = 64;
     /// About what spinning `MOST` pauses takes.
     const BRIEF: Duration = Duration::from_micros(20);
 
@@ -79,7 +77,8 @@ impl SpinBudget {
                 std::hint::spin_loop();
             }
             spent += pauses;
-            if spent > Self::ALONE {
+            if spent > 2 * self.longest_pause {
+                // The other side may be waiting for this very core.
                 std::thread::yield_now();
             }
             pauses = (pauses * 2).min(self.longest_pause);
