@@ -49,6 +49,8 @@ pub mod hosts;
 #[cfg(not(loom))]
 pub mod message;
 #[cfg(not(loom))]
+mod pool;
+#[cfg(not(loom))]
 pub mod region;
 #[cfg(not(loom))]
 pub mod task;

@@ -1,8 +1,9 @@
 //! What travels: some bytes and some channel ends. What the bytes mean is the codec's matter.
 
 use crate::client::End;
-use std::alloc::Layout;
+use crate::pool;
 use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
 
 /// One message, 24 bytes: short ones inline, longer ones in a [`Parcel`] on the heap.
 ///
@@ -120,13 +121,10 @@ impl Message {
         {
             return message;
         }
-        let layout = whole_layout(bytes.len());
-        // SAFETY: the layout is that of a parcel and more, so not empty.
-        let parcel = unsafe { std::alloc::alloc(layout) }.cast::<Parcel>();
-        if parcel.is_null() {
-            std::alloc::handle_alloc_error(layout);
-        }
-        // SAFETY: the layout has room for the parcel and, behind it, the bytes.
+        let parcel = pool::allocate(whole_size(bytes.len()))
+            .cast::<Parcel>()
+            .as_ptr();
+        // SAFETY: the block has room for the parcel and, behind it, the bytes.
         unsafe {
             let behind = parcel.add(1).cast::<u8>();
             behind.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
@@ -266,13 +264,9 @@ unsafe extern "C" fn free_parcel(parcel: *mut Parcel) {
     }
 }
 
-/// The memory of a parcel with its bytes behind it.
-fn whole_layout(bytes: usize) -> Layout {
-    let both = Layout::array::<u8>(bytes).and_then(|bytes| Layout::new::<Parcel>().extend(bytes));
-    match both {
-        Ok((layout, _)) => layout,
-        Err(_) => unreachable!("so many bytes were in memory already"),
-    }
+/// How much memory a parcel takes with its bytes behind it.
+fn whole_size(bytes: usize) -> usize {
+    size_of::<Parcel>() + bytes
 }
 
 /// Frees a parcel of [`Message::copied`] of this copy of the library.
@@ -284,8 +278,10 @@ unsafe extern "C" fn free_whole(parcel: *mut Parcel) {
     let Parcel { bytes, ends, .. } = unsafe { parcel.read() };
     // SAFETY: made by `RawVec::new` there, and turned back only here.
     drop(unsafe { ends.into_vec() });
-    // SAFETY: allocated there with the layout of so many bytes.
-    unsafe { std::alloc::dealloc(parcel.cast(), whole_layout(bytes.length)) };
+    if let Some(block) = NonNull::new(parcel) {
+        // SAFETY: allocated there for so many bytes.
+        unsafe { pool::free(block.cast(), whole_size(bytes.length)) };
+    }
 }
 
 #[cfg(all(test, not(loom)))]
