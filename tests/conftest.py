@@ -18,6 +18,10 @@ from pathlib import Path
 import cloudpickle
 import pytest
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's background job ignores Ctrl-C, and so would every child of these tests.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 PATIENCE = 30.0
 """Seconds after which a wait of a test counts as hung. Generous: the machines of CI are busy."""
 

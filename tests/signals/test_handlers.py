@@ -24,13 +24,13 @@ def test_a_handler_that_returns_lets_the_wait_go_on_with_the_same_deadline(run_c
 
         before = time.monotonic()
         try:
-            atoll.Channel().recv(timeout=0.4)
+            atoll.Channel().recv(timeout=1.0)
         except TimeoutError:
             elapsed = time.monotonic() - before
         stop.set()
         flooding.join()
-        assert handled >= 10, handled
-        assert 0.4 <= elapsed < 1.0, elapsed
+        assert handled >= 5, handled  # a hundred on an idle machine
+        assert 1.0 <= elapsed < 2.0, elapsed
         """
     )
     assert code == 0, err

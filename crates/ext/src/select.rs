@@ -232,7 +232,7 @@ impl<'a, 'py> Wanted<'a, 'py> {
         } else {
             let (shown, given) = (case.repr()?, case.type_name());
             return Err(py.raise_type_error(&format!(
-                "cannot select {shown} (a {given} is no case); pass a Receiver, a Channel, sender.sending(value) or after(seconds)"
+                "cannot select {shown} (of type {given}, which is no case); pass a Receiver, a Channel, sender.sending(value) or after(seconds)"
             )));
         }
         Ok(())
