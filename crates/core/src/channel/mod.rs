@@ -18,7 +18,7 @@ use crate::park::{Key, SpinBudget, Wait, WaitQueue, Waiter};
 use crate::select::{self, Case, Op, Outcome, SelectError};
 use crate::stats::ChannelCounts;
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::{Arc, Mutex, lock};
+use crate::sync::{Arc, Mutex, Padded, lock};
 use list::List;
 use rendezvous::{Rendezvous, SendEnd};
 use ring::Ring;
@@ -63,10 +63,12 @@ enum Flavour<T> {
 /// A channel. Share it with `Arc`; it does not count its ends (the engine does).
 pub struct Channel<T> {
     flavour: Flavour<T>,
-    senders: WaitQueue,
-    receivers: WaitQueue,
-    send_spin: SpinBudget,
-    recv_spin: SpinBudget,
+    // Each on lines of its own: a sender reads `receivers` for every message, which must not wait for a
+    // receiver that notes how its spinning went.
+    senders: Padded<WaitQueue>,
+    receivers: Padded<WaitQueue>,
+    send_spin: Padded<SpinBudget>,
+    recv_spin: Padded<SpinBudget>,
     poisoned: AtomicBool,
     reason: Mutex<Option<Vec<u8>>>,
 }
@@ -88,10 +90,10 @@ impl<T> Channel<T> {
                 Capacity::Unbounded => Flavour::List(List::new()),
                 Capacity::Rendezvous => Flavour::Rendezvous(Rendezvous::new()),
             },
-            senders: WaitQueue::new(),
-            receivers: WaitQueue::new(),
-            send_spin: SpinBudget::patient(),
-            recv_spin: SpinBudget::eager(),
+            senders: Padded(WaitQueue::new()),
+            receivers: Padded(WaitQueue::new()),
+            send_spin: Padded(SpinBudget::patient()),
+            recv_spin: Padded(SpinBudget::eager()),
             poisoned: AtomicBool::new(false),
             reason: Mutex::new(None),
         }
