@@ -92,8 +92,14 @@ impl<T> Channel<T> {
             },
             senders: Padded(WaitQueue::new()),
             receivers: Padded(WaitQueue::new()),
-            send_spin: Padded(SpinBudget::patient()),
-            recv_spin: Padded(SpinBudget::eager()),
+            send_spin: Padded(match capacity {
+                Capacity::Rendezvous => SpinBudget::none(),
+                Capacity::Bounded(_) | Capacity::Unbounded => SpinBudget::patient(),
+            }),
+            recv_spin: Padded(match capacity {
+                Capacity::Rendezvous => SpinBudget::none(),
+                Capacity::Bounded(_) | Capacity::Unbounded => SpinBudget::eager(),
+            }),
             poisoned: AtomicBool::new(false),
             reason: Mutex::new(None),
         }
