@@ -82,7 +82,7 @@ pub(crate) fn wait_for_one<T>(
         let woken = if ready && waiter.abort() {
             None
         } else {
-            Some(sleep(&waiter, wait))
+            Some(Waiter::wait(&waiter, wait))
         };
         let completed = withdraw(cases, &mut keys, woken);
         match woken {
@@ -199,18 +199,6 @@ fn act<T>(
     let case = &mut cases[index];
     let outcome = completed.or_else(|| case.channel.attempt(&mut case.op))?;
     Some((index, outcome))
-}
-
-fn sleep(waiter: &Arc<Waiter>, wait: &Wait<'_>) -> Woken {
-    let Some(interrupt) = wait.interrupt else {
-        return waiter.sleep(wait.deadline);
-    };
-    if interrupt.enroll(waiter).is_err() && waiter.interrupt() {
-        return Woken::Interrupted;
-    }
-    let woken = waiter.sleep(wait.deadline);
-    interrupt.withdraw(waiter);
-    woken
 }
 
 /// Registers the waiter for every case. True: one of them need not wait.

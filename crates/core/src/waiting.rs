@@ -31,30 +31,17 @@ pub(crate) fn wait_for<R>(
     loop {
         let waiter = Waiter::for_thread(wait.bell);
         let key = queue.register(&waiter, 0);
-        if let Some(interrupt) = wait.interrupt
-            && interrupt.enroll(&waiter).is_err()
-        {
-            queue.withdraw(key);
-            pass_on(queue, &waiter);
-            return Err(Unfinished::Interrupted);
-        }
         if let Some(result) = attempt() {
             queue.withdraw(key);
-            if let Some(interrupt) = wait.interrupt {
-                interrupt.withdraw(&waiter);
-            }
             pass_on(queue, &waiter);
             return Ok(result);
         }
-        let fall_asleep = || waiter.sleep(wait.deadline);
+        let fall_asleep = || Waiter::wait(&waiter, wait);
         let woken = match spin {
             Some(spin) => spin.sleep(fall_asleep),
             None => fall_asleep(),
         };
         queue.withdraw(key);
-        if let Some(interrupt) = wait.interrupt {
-            interrupt.withdraw(&waiter);
-        }
         // The last look counts even when the time is up: the change may have come together with the deadline.
         if let Some(result) = attempt() {
             return Ok(result);

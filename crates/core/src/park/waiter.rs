@@ -8,7 +8,7 @@
 //!   gone on) is harmless: the owner sleeps on `state`, not on the wake.
 
 use crate::clock::Deadline;
-use crate::park::{Bell, futex};
+use crate::park::{Bell, Wait, futex};
 use crate::sync::{Arc, atomic::AtomicU32, atomic::Ordering};
 
 const WAITING: u32 = 0;
@@ -119,9 +119,23 @@ impl Waiter {
         }
     }
 
+    /// Sleeps until the state has moved, the deadline has passed, or the wait is interrupted.
+    /// (No method: loom's Arc is no receiver for one.)
+    pub(crate) fn wait(waiter: &Arc<Self>, wait: &Wait<'_>) -> Woken {
+        let Some(interrupt) = wait.interrupt else {
+            return waiter.sleep(wait.deadline);
+        };
+        if interrupt.enroll(waiter).is_err() && waiter.interrupt() {
+            return Woken::Interrupted;
+        }
+        let woken = waiter.sleep(wait.deadline);
+        interrupt.withdraw(waiter);
+        woken
+    }
+
     /// Sleeps until the state has moved or the deadline has passed. Looks at the state for a few microseconds
     /// first: it is this waiter's own, so looking disturbs nobody, and falling asleep costs more.
-    pub(crate) fn sleep(&self, deadline: Deadline) -> Woken {
+    fn sleep(&self, deadline: Deadline) -> Woken {
         const LOOKS: u32 = if cfg!(loom) { 0 } else { 128 };
         for _ in 0..LOOKS {
             if let Some(woken) = self.outcome() {

@@ -80,11 +80,19 @@ impl Classes {
 
     /// The end inside `object`, whichever of the three classes it has.
     fn held_by<'a>(&self, object: Borrowed<'a, '_>) -> Option<&'a Held> {
-        let channel = self.channel.body_of(object).map(Holder::held);
-        channel
-            .or_else(|| self.sender.body_of(object).map(Holder::held))
-            .or_else(|| self.receiver.body_of(object).map(Holder::held))
+        end_in(&self.channel, object)
+            .or_else(|| end_in(&self.sender, object))
+            .or_else(|| end_in(&self.receiver, object))
+            .map(|(held, _)| held)
     }
+}
+
+/// The end inside an object of this class, with the class's name.
+fn end_in<'a, T: Holder>(
+    class: &HeapClass<T>,
+    object: Borrowed<'a, '_>,
+) -> Option<(&'a Held, &'static str)> {
+    class.body_of(object).map(|body| (body.held(), T::WORD))
 }
 
 /// The end inside a Channel, Sender or Receiver; `None` for anything else, and for an end that was given up.
@@ -98,16 +106,7 @@ pub(crate) fn receiving_end<'a>(
     object: Borrowed<'a, '_>,
 ) -> Option<(&'a Held, &'static str)> {
     let classes = &state.channels;
-    let channel = classes
-        .channel
-        .body_of(object)
-        .map(|channel| (channel.held(), Channel::WORD));
-    channel.or_else(|| {
-        classes
-            .receiver
-            .body_of(object)
-            .map(|receiver| (receiver.held(), Receiver::WORD))
-    })
+    end_in(&classes.channel, object).or_else(|| end_in(&classes.receiver, object))
 }
 
 /// The end inside an object that can send, likewise.
@@ -116,16 +115,7 @@ pub(crate) fn sending_end<'a>(
     object: Borrowed<'a, '_>,
 ) -> Option<(&'a Held, &'static str)> {
     let classes = &state.channels;
-    let channel = classes
-        .channel
-        .body_of(object)
-        .map(|channel| (channel.held(), Channel::WORD));
-    channel.or_else(|| {
-        classes
-            .sender
-            .body_of(object)
-            .map(|sender| (sender.held(), Sender::WORD))
-    })
+    end_in(&classes.channel, object).or_else(|| end_in(&classes.sender, object))
 }
 
 /// A Python object around `end`, which from now on belongs to this interpreter's host.
