@@ -31,6 +31,12 @@ use crate::{Attached, Borrowed, Owned, Result, ffi};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreateError(String);
 
+impl CreateError {
+    pub(crate) fn new(reason: String) -> Self {
+        Self(reason)
+    }
+}
+
 impl fmt::Display for CreateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -178,7 +184,7 @@ fn imported<'py>(py: Attached<'py>, name: &CStr) -> Option<Owned<'py>> {
     }
 }
 
-fn reason_of(status: &ffi::PyStatus) -> String {
+pub(crate) fn reason_of(status: &ffi::PyStatus) -> String {
     if status.err_msg.is_null() {
         return "CPython gave no reason".to_owned();
     }
@@ -198,6 +204,17 @@ unsafe impl Send for InterpreterHandle {}
 unsafe impl Sync for InterpreterHandle {}
 
 impl InterpreterHandle {
+    /// The main interpreter of this copy of Python.
+    ///
+    /// # Safety
+    ///
+    /// Python is initialised.
+    pub(crate) unsafe fn main() -> Self {
+        // SAFETY: as the caller says; the call only reads.
+        let main = unsafe { ffi::PyInterpreterState_Main() };
+        Self(NonNull::new(main).expect("an initialised Python has a main interpreter"))
+    }
+
     /// Give this thread a state of its own in the interpreter and attach it, waiting for the GIL.
     ///
     /// Needs: detached (no attached thread state on this thread). May run Python: no.

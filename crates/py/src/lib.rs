@@ -4,7 +4,7 @@
 //! - [`Owned`], [`Borrowed`], [`Stored`]: references to objects.
 //! - [`Raised`] and [`Result`]: an exception is set.
 //! - [`class`]: heap types around a Rust value. [`method`]: methods and arguments. [`module`]: multi-phase modules with state.
-//! - [`interpreter`]: making and ending sub-interpreters. [`types`]: one typed reference per built-in type.
+//! - [`interpreter`]: making and ending sub-interpreters. [`embedded`]: bringing up a copy of Python. [`types`]: one typed reference per built-in type.
 //!
 //! Every wrapper's documentation says what it returns (owned or borrowed), whether it needs an attached thread, and whether it
 //! may run Python code. Nothing here keeps a Python object in a static, and nothing uses the GILState calls: both know the main
@@ -13,6 +13,7 @@
 mod arguments;
 mod attached;
 pub mod class;
+pub mod embedded;
 pub mod fork;
 pub mod interpreter;
 pub mod method;
