@@ -17,7 +17,7 @@ use std::fs::File;
 use std::io::Write;
 use std::mem::ManuallyDrop;
 use std::os::fd::FromRawFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use atoll_core::client::{Bell, Deadline, HostId, Interrupt, Wait};
 use atoll_py::{Attached, Raised, Result, Stored, ffi};
@@ -53,7 +53,7 @@ pub(crate) fn wait<T: Send>(
             &mut attempt,
         );
     }
-    if let Some(interrupt) = &state.signals.host_interrupt {
+    if let Some(interrupt) = &state.signals.host_interrupt() {
         return wait_with_interrupt(py, state, deadline, interrupt, None, &mut attempt);
     }
     if state.signals.arrive_here(py)? {
@@ -142,7 +142,7 @@ fn thread_ident() -> std::ffi::c_long {
 /// How the threads of one interpreter notice that they should stop waiting.
 pub(crate) struct Signals {
     /// In a host's interpreter: raised when the host closes.
-    host_interrupt: Option<Interrupt>,
+    host_interrupt: Mutex<Option<Interrupt>>,
     /// In the main interpreter: `_thread._get_main_thread_ident`, which is right also in a forked child.
     main_thread_ident: Option<Stored>,
 }
@@ -160,13 +160,29 @@ impl Signals {
             false => None,
         };
         Ok(Signals {
-            host_interrupt: host.and_then(|host| engine().host_interrupt(host)),
+            host_interrupt: Mutex::new(host.and_then(|host| engine().host_interrupt(host))),
             main_thread_ident,
         })
     }
 
     pub(crate) fn each_stored(&self, visit: &mut dyn FnMut(&Stored)) {
         self.main_thread_ident.iter().for_each(visit);
+    }
+
+    /// The interpreter is that host from now on.
+    pub(crate) fn become_host(&self, host: HostId) {
+        let interrupt = engine().host_interrupt(host);
+        *self.lock_host_interrupt() = interrupt;
+    }
+
+    fn host_interrupt(&self) -> Option<Interrupt> {
+        self.lock_host_interrupt().clone()
+    }
+
+    fn lock_host_interrupt(&self) -> MutexGuard<'_, Option<Interrupt>> {
+        self.host_interrupt
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether Python runs its signal handlers in this thread.

@@ -186,7 +186,29 @@ pub(crate) fn current_host<'py>(
     module: Module<'_, 'py, ModuleState>,
     _: Arguments<'_, 'py>,
 ) -> Result<Owned<'py>> {
-    module.py().uint(module.state()?.host.to_raw())
+    module.py().uint(module.state()?.host().to_raw())
+}
+
+pub(crate) const BECOME_HOST_DOC: &CStr =
+    c"From now on this interpreter is that host: an isolate has one session after the other.";
+
+/// `become_host(host_id) -> None`.
+pub(crate) fn become_host<'py>(
+    module: Module<'_, 'py, ModuleState>,
+    arguments: Arguments<'_, 'py>,
+) -> Result<Owned<'py>> {
+    const SIGNATURE: Signature<1> = Signature {
+        function: "become_host",
+        parameters: ["host_id"],
+        required: 1,
+        positional: 1,
+    };
+    let (py, state) = (module.py(), module.state()?);
+    let [Some(host)] = arguments.parse(py, &SIGNATURE)? else {
+        unreachable!("it is required")
+    };
+    state.become_host(host_of(py, host)?);
+    Ok(py.none().to_owned())
 }
 
 pub(crate) const SHUTDOWN_DOC: &CStr =

@@ -1,6 +1,7 @@
 //! The module `atoll._native` and what each interpreter that imports it owns.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use atoll_core::client::{Engine, HostId};
 use atoll_py::module::{self, Definition, Function, Module, Slots};
@@ -16,8 +17,8 @@ static ENGINE: OnceLock<Engine> = OnceLock::new();
 
 /// What one interpreter owns of Atoll.
 pub(crate) struct ModuleState {
-    /// The host that this interpreter is: channel ends made here are counted for it.
-    pub(crate) host: HostId,
+    /// The host that this interpreter is.
+    host: AtomicU64,
     /// How its threads notice signals.
     pub(crate) signals: blocking::Signals,
     pub(crate) errors: ErrorTypes,
@@ -35,6 +36,19 @@ impl ModuleState {
     pub(crate) fn engine(&self) -> Engine {
         engine()
     }
+
+    /// The host that this interpreter is: channel ends made here are counted for it.
+    #[inline]
+    pub(crate) fn host(&self) -> HostId {
+        // ORDERING: Relaxed: it changes between two sessions of an isolate, when one thread is left in it.
+        HostId::from_raw(self.host.load(Ordering::Relaxed))
+    }
+
+    /// This interpreter, an isolate's, is that host from now on.
+    pub(crate) fn become_host(&self, host: HostId) {
+        self.host.store(host.to_raw(), Ordering::Relaxed);
+        self.signals.become_host(host);
+    }
 }
 
 /// The process's engine, started by whoever asks first.
@@ -48,7 +62,7 @@ impl module::State for ModuleState {
         let host = atoll_host::agent::with_current(|agent| agent.map(|agent| agent.host()));
         let errors = ErrorTypes::import(module)?;
         Ok(ModuleState {
-            host: host.unwrap_or(HostId::MAIN),
+            host: AtomicU64::new(host.unwrap_or(HostId::MAIN).to_raw()),
             signals: blocking::Signals::new(module.py(), host)?,
             tasks: task::Classes::build(module, &errors.cancellation)?,
             errors,
@@ -78,6 +92,7 @@ const FUNCTIONS: &[Function<ModuleState>] = &[
     Function::new(c"hosts", host::HOSTS_DOC, host::hosts),
     Function::new(c"host_running", host::HOST_RUNNING_DOC, host::host_running),
     Function::new(c"current_host", host::CURRENT_HOST_DOC, host::current_host),
+    Function::new(c"become_host", host::BECOME_HOST_DOC, host::become_host),
     Function::new(c"shutdown", host::SHUTDOWN_DOC, host::shutdown),
     Function::END,
 ];

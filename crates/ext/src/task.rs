@@ -318,7 +318,7 @@ impl TaskHandle {
             ));
         };
         this.task
-            .notify(end.share(client::Role::Sender, state.host), message);
+            .notify(end.share(client::Role::Sender, state.host()), message);
         Ok(py.none().to_owned())
     }
 

@@ -159,7 +159,7 @@ fn construct<'a, 'py>(
     let [capacity] = arguments.parse(py, &SIGNATURE)?;
     let capacity: Capacity = parameters::capacity(py, capacity)?;
     Ok(Channel(Held::new(
-        state.engine().channel(capacity, state.host),
+        state.engine().channel(capacity, state.host()),
     )))
 }
 

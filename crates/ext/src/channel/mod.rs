@@ -122,10 +122,10 @@ pub(crate) fn sending_end<'a>(
 ///
 /// Returns: owned. Needs: attached. May run Python: yes (an allocation may start the garbage collector).
 pub(crate) fn wrap<'py>(py: Attached<'py>, state: &ModuleState, end: End) -> Result<Owned<'py>> {
-    let end = if end.owner() == state.host {
+    let end = if end.owner() == state.host() {
         end
     } else {
-        end.transfer(state.host)
+        end.transfer(state.host())
     };
     let role = end.role();
     let held = Held::new(end);

@@ -255,7 +255,7 @@ pub(super) fn receiver<'a, 'py, T: Holder>(this: This<'a, 'py, T>) -> Result<Own
 
 fn share<'a, 'py, T: Holder>(this: This<'a, 'py, T>, role: Role) -> Result<Owned<'py>> {
     let state = this.state()?;
-    let end = enter(this)?.share(role, state.host);
+    let end = enter(this)?.share(role, state.host());
     wrap(this.py(), state, end)
 }
 
