@@ -3,6 +3,7 @@
 //! - [`subinterpreter`]: the [`Driver`](atoll_core::hosts::Driver) that starts sub-interpreters.
 //! - [`agent`]: what each of their threads does: take the next job, run it, report.
 //! - [`cancel`]: throwing cancellations into running code.
+//! - [`isolate`]: private copies of libpython, each in a linker namespace of its own.
 //!
 //! The engine (`atoll_core::hosts`) decides when a host starts, gets a thread, or ends; this crate does it. What the
 //! threads execute is Python: `atoll._agent.serve()`, which asks the native module for jobs.
@@ -10,4 +11,5 @@
 pub mod agent;
 pub mod cancel;
 mod fork;
+pub mod isolate;
 pub mod subinterpreter;

@@ -1,0 +1,434 @@
+//! The main copy's side: opening namespaces, giving sessions to isolates, and their rest at the end of the process.
+//!
+//! # The life of an isolate
+//!
+//! `Busy` (being opened, or in a session) → `Parked` (its session is over) → `Busy` → … → `Retired`. It never goes away: a
+//! namespace in which extension modules were imported cannot be given back. `Lost` is one that could not be brought up.
+//!
+//! # Invariants
+//!
+//! - I1: an isolate that is `Busy` has exactly one host, whose owner is the isolate's owner thread; `park` comes before that host is
+//!   reported as ended, so whoever has waited for its end finds the isolate parked.
+//! - I2: `calls` is set before the first host of the isolate becomes ready, and holds functions of a library that stays loaded.
+
+use super::boot::{Boot, Calls, ENTRY, Order, RawSession, Text};
+use super::environment::Environment;
+use super::namespace::{Namespace, OpenError};
+use super::{exit, limits};
+use crate::threads::STACK_BYTES;
+use atoll_core::abi;
+use atoll_core::client::{Deadline, Engine, HostId, Task};
+use atoll_core::hosts::Launch;
+use std::ffi::c_void;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
+
+/// Starts isolates for the engine. Clones share them.
+#[derive(Clone)]
+pub struct IsolateDriver {
+    engine: Engine,
+    isolates: Arc<Mutex<Vec<Arc<Isolate>>>>,
+}
+
+/// How many isolates there are and may be.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// How many the loader has room for in this process.
+    pub limit: usize,
+    /// How many were ever opened.
+    pub opened: usize,
+    /// How many of these have no session.
+    pub parked: usize,
+}
+
+/// One isolate, as the main copy knows it.
+struct Isolate {
+    engine: Engine,
+    key: Vec<u8>,
+    /// As the front packed it: the copy in the namespace reads it, too.
+    packed: Vec<u8>,
+    stand: Mutex<Stand>,
+    changed: Condvar,
+    calls: OnceLock<&'static Calls>,
+}
+
+struct Stand {
+    state: State,
+    /// What the owner thread has not taken yet.
+    session: Option<Session>,
+    retire: bool,
+    /// What the owner thread was given last: it reads from it.
+    lent: Option<Lent>,
+    /// The bringing up failed when Python had begun to run.
+    python_runs: bool,
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum State {
+    Busy(HostId),
+    Parked,
+    Retired,
+    Lost,
+}
+
+struct Session {
+    host: HostId,
+    path: Option<Vec<String>>,
+    setup: String,
+}
+
+/// A session and the pointers into it.
+struct Lent {
+    session: Session,
+    path: Vec<Text>,
+}
+
+// SAFETY: the pointers are to the session's own bytes, which do not move and do not change.
+unsafe impl Send for Lent {}
+
+impl IsolateDriver {
+    /// A driver for this engine.
+    pub fn new(engine: Engine) -> Self {
+        Self {
+            engine,
+            isolates: Arc::default(),
+        }
+    }
+
+    fn isolates(&self) -> MutexGuard<'_, Vec<Arc<Isolate>>> {
+        lock(&self.isolates)
+    }
+
+    /// Gives the host to a parked isolate of the same environment, or to a new one.
+    pub fn launch(&self, launch: Launch) -> Result<(), String> {
+        if let Some(reason) = super::unsupported() {
+            return Err(reason);
+        }
+        let packed = launch
+            .environment
+            .ok_or("nothing is known of its environment")?;
+        let environment = Environment::read(&packed)?;
+        let session = Session {
+            host: launch.host,
+            path: launch.path,
+            setup: environment.setup.clone(),
+        };
+        let isolate = {
+            let mut isolates = self.isolates();
+            let parked = isolates
+                .iter()
+                .find(|isolate| isolate.key == environment.key && isolate.is_parked());
+            if let Some(isolate) = parked {
+                isolate.give(session);
+                return Ok(());
+            }
+            let room = room_in(&isolates);
+            if room.opened >= room.limit {
+                return Err(no_room(room));
+            }
+            let isolate = Arc::new(Isolate {
+                engine: self.engine,
+                key: environment.key.clone(),
+                packed,
+                stand: Mutex::new(Stand {
+                    state: State::Busy(session.host),
+                    session: Some(session),
+                    retire: false,
+                    lent: None,
+                    python_runs: false,
+                }),
+                changed: Condvar::new(),
+                calls: OnceLock::new(),
+            });
+            isolates.push(isolate.clone());
+            isolate
+        };
+        let name = format!("atoll-{}", launch.host.0);
+        let owner = isolate.clone();
+        let started = thread::Builder::new()
+            .name(name)
+            .stack_size(STACK_BYTES)
+            .spawn({
+                let driver = self.clone();
+                move || {
+                    if !owner.live(&environment) {
+                        driver.forget(&owner);
+                    }
+                }
+            });
+        started.map(drop).map_err(|error| {
+            self.forget(&isolate);
+            format!("no thread to be had: {error}")
+        })
+    }
+
+    /// See [`Driver::add_thread`](atoll_core::hosts::Driver::add_thread).
+    pub fn add_thread(&self, host: HostId) -> Result<(), String> {
+        let calls = self.calls_of(host).ok_or("its session has ended")?;
+        // SAFETY: I2.
+        match unsafe { (calls.add_thread)(host.to_raw()) } {
+            true => Ok(()),
+            false => Err("no thread to be had".to_owned()),
+        }
+    }
+
+    /// See [`Driver::throw_cancellations`](atoll_core::hosts::Driver::throw_cancellations).
+    pub fn throw_cancellations(&self, host: HostId, tasks: Vec<Task>) {
+        let Some(calls) = self.calls_of(host) else {
+            return;
+        };
+        let tasks: Vec<_> = tasks.into_iter().map(Task::into_raw).collect();
+        // SAFETY: I2; the references go with the call.
+        unsafe { (calls.throw_cancellations)(host.to_raw(), tasks.as_ptr(), tasks.len()) }
+    }
+
+    /// How many isolates there are and may be.
+    pub fn room(&self) -> Room {
+        room_in(&self.isolates())
+    }
+
+    /// The process ends: has every isolate run its exit functions and keep still. What does not do so before the deadline is
+    /// left alone, and the process then leaves without running the exit code of the isolates' libraries.
+    pub fn retire(&self, deadline: Deadline) {
+        let isolates: Vec<_> = self.isolates().clone();
+        if isolates.is_empty() {
+            return;
+        }
+        for isolate in &isolates {
+            isolate.stand().retire = true;
+            isolate.changed.notify_all();
+        }
+        let at_rest = isolates
+            .iter()
+            .filter(|isolate| isolate.wait_retired(deadline))
+            .count();
+        exit::prepare(at_rest == isolates.len());
+    }
+
+    fn forget(&self, isolate: &Arc<Isolate>) {
+        self.isolates().retain(|other| !Arc::ptr_eq(other, isolate));
+    }
+
+    fn calls_of(&self, host: HostId) -> Option<&'static Calls> {
+        self.isolates()
+            .iter()
+            .find(|isolate| isolate.stand().state == State::Busy(host))
+            .and_then(|isolate| isolate.calls.get().copied())
+    }
+}
+
+fn room_in(isolates: &[Arc<Isolate>]) -> Room {
+    Room {
+        limit: limits::limit(),
+        opened: isolates.len(),
+        parked: isolates.iter().filter(|each| each.is_parked()).count(),
+    }
+}
+
+fn no_room(room: Room) -> String {
+    let Room {
+        limit,
+        opened,
+        parked,
+    } = room;
+    match parked {
+        0 => format!("all {opened} that fit into this process are in use (limit {limit})"),
+        _ => format!(
+            "{opened} fit into this process (limit {limit}), and the {parked} that are free have another environment"
+        ),
+    }
+}
+
+impl Isolate {
+    fn stand(&self) -> MutexGuard<'_, Stand> {
+        lock(&self.stand)
+    }
+
+    fn is_parked(&self) -> bool {
+        self.stand().state == State::Parked
+    }
+
+    fn give(&self, session: Session) {
+        let mut stand = self.stand();
+        stand.state = State::Busy(session.host);
+        stand.session = Some(session);
+        drop(stand);
+        self.changed.notify_all();
+    }
+
+    /// Whether it keeps still, or never ran.
+    fn wait_retired(&self, deadline: Deadline) -> bool {
+        let mut stand = self.stand();
+        loop {
+            if matches!(stand.state, State::Retired | State::Lost) {
+                return true;
+            }
+            if deadline.has_passed() {
+                return false;
+            }
+            stand = match deadline.remaining() {
+                Some(rest) => {
+                    let waited = self.changed.wait_timeout(stand, rest);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => wait(&self.changed, stand),
+            };
+        }
+    }
+
+    /// The owner thread's life. It never ends if the isolate comes to life; else the answer is whether a namespace is lost to it.
+    fn live(self: &Arc<Self>, environment: &Environment) -> bool {
+        let namespace = match self.open(environment) {
+            Ok(namespace) => namespace,
+            Err(reason) => {
+                self.lost(&reason);
+                return false;
+            }
+        };
+        let entry = namespace
+            .load(&environment.native)
+            .and_then(|_| namespace.symbol(ENTRY).ok_or_else(|| no_entry(environment)));
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(reason) => {
+                self.lost(&reason);
+                // SAFETY: nothing but constructors has run in the namespace.
+                return !unsafe { namespace.close() };
+            }
+        };
+        // SAFETY: what the name stands for in every release of this library.
+        let entry: unsafe extern "C" fn(*const Boot) = unsafe { std::mem::transmute(entry) };
+        // Both live as long as the process: the isolate uses them to the end.
+        let isolate: &'static Arc<Self> = Box::leak(Box::new(self.clone()));
+        let boot = Box::leak(Box::new(Boot {
+            version: abi::VERSION,
+            size: u32::try_from(size_of::<Boot>()).expect("a small structure"),
+            table: self.engine.table(),
+            environment: Text::of(&isolate.packed),
+            isolate: std::ptr::from_ref::<Arc<Self>>(isolate).cast(),
+            serves,
+            next_order,
+            park,
+            failed,
+            retired,
+        }));
+        // SAFETY: the boot structure is complete and lives for ever.
+        unsafe { entry(boot) };
+        // It came back, so `failed` has been called.
+        let python_runs = self.stand().python_runs;
+        if python_runs {
+            std::mem::forget(namespace);
+            return true;
+        }
+        // SAFETY: Python does not run in there.
+        !unsafe { namespace.close() }
+    }
+
+    fn open(&self, environment: &Environment) -> Result<Namespace, String> {
+        let opened = Namespace::open(&environment.library, environment.environ.clone());
+        let namespace = opened.map_err(|error| match error {
+            OpenError::NoMoreNamespaces(text) | OpenError::StaticTls(text) => {
+                limits::lower_to(super::opened());
+                format!("the loader has no room for another one: {text}")
+            }
+            OpenError::NotAnElf(text) | OpenError::Other(text) => text,
+        })?;
+        namespace.enter_thread();
+        Ok(namespace)
+    }
+
+    /// It will never have a session.
+    fn lost(&self, reason: &str) {
+        let host = {
+            let mut stand = self.stand();
+            let State::Busy(host) = stand.state else {
+                return;
+            };
+            stand.state = State::Lost;
+            host
+        };
+        self.changed.notify_all();
+        self.engine.host_ended(host, Some(reason));
+    }
+}
+
+fn no_entry(environment: &Environment) -> String {
+    format!(
+        "{} belongs to a release of atoll that has no isolates; install the same release in both environments",
+        environment.native.display()
+    )
+}
+
+// The functions of the boot structure: code of this copy, called on the isolate's owner thread, detached from its Python. -------
+
+/// # Safety
+/// The pointer is [`Boot::isolate`].
+unsafe fn this<'a>(isolate: *const c_void) -> &'a Isolate {
+    // SAFETY: by the caller: an `Arc<Isolate>` that was leaked.
+    unsafe { &*isolate.cast::<Arc<Isolate>>() }
+}
+
+unsafe extern "C" fn serves(isolate: *const c_void, calls: *const Calls) {
+    // SAFETY: by the protocol; the functions' table lives for ever.
+    let (isolate, calls) = unsafe { (this(isolate), &*calls) };
+    let _ = isolate.calls.set(calls);
+}
+
+unsafe extern "C" fn next_order(isolate: *const c_void, into: *mut RawSession) -> Order {
+    // SAFETY: by the protocol.
+    let isolate = unsafe { this(isolate) };
+    let mut stand = isolate.stand();
+    stand.lent = None;
+    loop {
+        if let Some(session) = stand.session.take() {
+            let path = session.path.iter().flatten();
+            let path = path.map(|entry| Text::of(entry.as_bytes())).collect();
+            let lent = stand.lent.insert(Lent { session, path });
+            let raw = RawSession {
+                host: lent.session.host.to_raw(),
+                path: match lent.session.path {
+                    Some(_) => lent.path.as_ptr(),
+                    None => std::ptr::null(),
+                },
+                path_length: lent.path.len(),
+                setup: Text::of(lent.session.setup.as_bytes()),
+            };
+            // SAFETY: the caller's place for it.
+            unsafe { into.write(raw) };
+            return Order::Session;
+        }
+        if stand.retire {
+            return Order::Retire;
+        }
+        stand = wait(&isolate.changed, stand);
+    }
+}
+
+unsafe extern "C" fn park(isolate: *const c_void) {
+    // SAFETY: by the protocol.
+    let isolate = unsafe { this(isolate) };
+    isolate.stand().state = State::Parked;
+    isolate.changed.notify_all();
+}
+
+unsafe extern "C" fn failed(isolate: *const c_void, reason: Text, python_runs: bool) {
+    // SAFETY: by the protocol.
+    let (isolate, reason) = unsafe { (this(isolate), reason.to_text()) };
+    isolate.stand().python_runs = python_runs;
+    isolate.lost(&reason);
+}
+
+unsafe extern "C" fn retired(isolate: *const c_void) {
+    // SAFETY: by the protocol.
+    let isolate = unsafe { this(isolate) };
+    isolate.stand().state = State::Retired;
+    isolate.changed.notify_all();
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn wait<'a, T>(changed: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+    changed.wait(guard).unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,13 @@
+//! Hosts of kind `isolate`: private copies of libpython, each in a linker namespace of its own.
+//!
+//! See the README beside this file for how and why.
+
+mod limits;
+#[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
+mod loader;
+#[cfg(not(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64")))]
+#[path = "elsewhere.rs"]
+mod loader;
+
+pub use limits::limit;
+pub use loader::{Library, Namespace, OpenError, opened, unsupported};
