@@ -7,6 +7,7 @@ without end stops the loop.
 
 from __future__ import annotations
 
+import os
 import sys
 from types import CodeType, TracebackType
 
@@ -18,9 +19,14 @@ if TYPE_CHECKING:  # typing costs every new interpreter 2 ms
     from collections.abc import Callable
     from typing import Any
 
-_HERE = __file__
+_OURS = (__file__, os.path.join(os.path.dirname(__file__), "_rules.py"))
+"""Files whose frames begin every traceback and tell nobody anything."""
+
 _MOST_SOURCES = 64
 _sources: dict[str, None] = {}
+
+around_task: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any] | None = None
+"""In an isolate, what calls the functions of tasks."""
 
 
 def serve() -> None:
@@ -34,7 +40,8 @@ def serve() -> None:
 def _perform(job: _native.Job) -> None:
     """Run one job; whatever happens, its waiters hear of it."""
     try:
-        value = job.run(*_prepare(job))
+        call = _prepare(job)
+        value = job.run(*call) if around_task is None else job.run(around_task, call, {})
     except Cancellation as cancellation:
         _release_frames(cancellation)
         _flush()
@@ -82,6 +89,11 @@ def _compile(source: str) -> CodeType:
     return compile(source, name, "exec")
 
 
+def forget_sources() -> None:
+    """Let go of the lines of all that was executed."""
+    _sources.clear()
+
+
 def _fail(job: _native.Job, error: BaseException) -> None:
     from . import _failures
 
@@ -97,7 +109,7 @@ def _fail(job: _native.Job, error: BaseException) -> None:
 def _without_agent(trace: TracebackType | None) -> TracebackType | None:
     """The traceback from the first frame that is the user's."""
     first = trace
-    while first is not None and first.tb_frame.f_code.co_filename == _HERE:
+    while first is not None and first.tb_frame.f_code.co_filename in _OURS:
         first = first.tb_next
     return first or trace
 

@@ -134,6 +134,17 @@ def _add_to_path(path: Iterable[str]) -> None:
             sys.path.append(entry)
 
 
+def forget() -> None:
+    """Drop every function that came from elsewhere or was sent there: a new session begins in this interpreter."""
+    _loaded.clear()
+    _remembered.clear()
+    _findable.clear()
+    _first_path.clear()
+    if (cloudpickle := sys.modules.get("cloudpickle")) is not None:
+        for name in list(cloudpickle.list_registry_pickle_by_value()):
+            cloudpickle.cloudpickle._PICKLE_BY_VALUE_MODULES.discard(name)
+
+
 # By name ---------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,345 @@
+"""What is particular to the inside of an isolate: how it starts, and how its sessions begin and end.
+
+An isolate lives as long as the process; whoever opens one gets a *session* in it. The native side calls `start` once,
+`begin` and `finish` around every session, all on the isolate's main thread, and `retire` at the end of the process.
+
+# Invariants
+
+- L1 A session finds what `start` left: the *baseline*. What one session changed in the interpreter, `finish` undoes.
+- L2 Modules of the standard library, installed packages and extension modules stay loaded from one session to the next
+  (many of them cannot be loaded twice); what the sessions' own code brought in is dropped. `_leftovers` has the rule.
+"""
+
+from __future__ import annotations
+
+import atexit
+import builtins
+import gc
+import os
+import sys
+
+from . import _agent, _rules
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing costs every new interpreter 2 ms
+    from typing import Any
+
+type Setup = dict[str, Any]
+
+_read_text = ""
+_read_setup: Setup = {}
+
+
+def start(setup: str) -> None:
+    """Make a Python that has just come up an isolate, and remember how it is now.
+
+    The setup is that of `_environment`, without being applied: `begin` does that.
+    """
+    wanted = _read(setup)
+    _offer_packages(wanted)
+    _rules.refuse_signal_functions()
+    _rules.write_whole_lines()
+    _rules.end_forked_children()
+    _exit_functions.install()
+    _agent.around_task = _rules.run_task
+    baseline.take()
+    gc.freeze()
+
+
+def begin(path: list[str] | None, setup: str) -> None:
+    """Give the next session its environment. *path* is used where the setup knows of no other."""
+    wanted = _read(setup)
+    if wanted["path"] is not None:
+        entries = wanted["path"]
+    elif wanted["offers"] or path is None:
+        entries = [*wanted["front"], *baseline.path]
+    else:
+        entries = [*wanted["front"], *path]
+    sys.path[:] = entries
+    sys.argv = list(wanted["argv"])
+    _set_environ(wanted["environ"])
+    _set_warnings(wanted)
+    _set_locale(wanted["locale"])
+    _set_threads(wanted["threads"])
+    if _set_aside:
+        _bring_back()
+
+
+def finish() -> bool:
+    """End the session: what it left running is stopped, what it changed is as before. False: not yet, call again.
+
+    Blocks for half a second at most.
+    """
+    from . import _leftovers
+
+    _exit_functions.run_session()
+    if not _leftovers.stop_all():
+        return False
+    _leftovers.forget_session()
+    baseline.restore()
+    _leftovers.collect()
+    return True
+
+
+def retire() -> None:
+    """The process is about to end: do what a Python does then, short of taking itself apart."""
+    from . import _leftovers
+
+    _leftovers.leave_threading()
+    atexit._run_exitfuncs()
+    _rules.flush()
+
+
+def _read(setup: str) -> Setup:
+    """The setup as values; sessions that follow each other mostly have the same."""
+    global _read_text, _read_setup
+    if setup != _read_text:
+        # A literal that `_environment` of this process wrote: `eval` is the reader that needs no import.
+        _read_setup = eval(setup, {"__builtins__": {}})
+        _read_text = setup
+    return _read_setup
+
+
+# Beginning -------------------------------------------------------------------------------------------------------
+
+
+def _offer_packages(setup: Setup) -> None:
+    """Let Atoll and what it needs be found here, if this environment does not have them; nothing else from there."""
+    folder = setup["folder"]
+    if setup["path"] is None and sys.path[:1] == [folder] and not _is_in_own_path(folder):
+        del sys.path[0]  # the native side put it there, to import this
+    if setup["offers"]:
+        sys.meta_path.append(_Offers(setup["offers"]))
+
+
+def _is_in_own_path(folder: str) -> bool:
+    return folder in sys.path[1:] or os.path.basename(folder) in ("site-packages", "dist-packages")
+
+
+class _Offers:
+    """Finds the packages that every isolate needs where the opener has them. The last of the finders."""
+
+    def __init__(self, folders: dict[str, str]) -> None:
+        self._folders = folders
+
+    def find_spec(self, name: str, *_: object) -> Any:
+        from importlib.machinery import PathFinder
+
+        folder = self._folders.get(name)
+        return None if folder is None else PathFinder.find_spec(name, [folder])
+
+
+def _set_environ(wanted: dict[str, str]) -> None:
+    current = dict(os.environ)
+    if current == wanted:
+        return
+    for name in current.keys() - wanted.keys():
+        del os.environ[name]
+    for name, value in wanted.items():
+        if current.get(name) != value:
+            os.environ[name] = value
+    if current.get("TZ") != wanted.get("TZ"):
+        import time
+
+        time.tzset()
+
+
+def _set_warnings(setup: Setup) -> None:
+    import warnings
+
+    sys.warnoptions[:] = setup["warnoptions"]
+    warnings.resetwarnings()
+    for action, message, (module, name), where, line in setup["warnings"]:
+        category = _find_category(module, name)
+        if category is not None:
+            warnings.filters.append((action, _compiled(message), category, _compiled(where), line))  # type: ignore[attr-defined]
+
+
+def _find_category(module: str, name: str) -> Any:
+    """The class of a warning; one of a package that was not imported here has nothing to filter yet."""
+    found: Any = sys.modules.get(module)
+    if found is None and module in sys.stdlib_module_names:
+        import importlib
+
+        found = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+def _compiled(pattern: tuple[str, int] | None) -> Any:
+    if pattern is None:
+        return None
+    text, flags = pattern
+    if flags == -1:
+        return text
+    import re
+
+    return re.compile(text, flags)
+
+
+def _set_locale(wanted: str) -> None:
+    import _locale
+
+    if _locale.setlocale(_locale.LC_ALL, None) != wanted:
+        try:
+            _locale.setlocale(_locale.LC_ALL, wanted)
+        except Exception:  # its Error has no name here: uninstalled meanwhile: what is set already stays
+            pass
+
+
+_threads_set: int | None = None
+
+
+def _set_threads(count: int) -> None:
+    """The first session's count is in the environment that the libraries read; another one has to be told to them."""
+    global _threads_set
+    before, _threads_set = _threads_set, count
+    if before is None or before == count or not count:
+        return
+    import importlib
+
+    try:
+        limits: Any = importlib.import_module("threadpoolctl")
+    except ImportError:
+        return
+    limits.threadpool_limits(limits=count)
+
+
+# The baseline ----------------------------------------------------------------------------------------------------
+
+_HOOKS = (
+    "excepthook", "displayhook", "unraisablehook", "breakpointhook", "stdin", "stdout", "stderr", "__stdin__",
+    "__stdout__", "__stderr__", "executable", "_base_executable", "prefix", "exec_prefix", "base_prefix",
+    "base_exec_prefix",
+    "dont_write_bytecode", "pycache_prefix", "tracebacklimit", "ps1", "ps2", "last_exc", "last_type", "last_value",
+    "last_traceback",
+)  # fmt: skip
+"""Attributes of `sys` that anybody may set; some of them are absent at first."""
+
+_ABSENT = object()
+
+
+class _Baseline:
+    """How the interpreter was when `start` was done with it."""
+
+    def take(self) -> None:
+        import threading
+
+        self.main = sys.modules["__main__"]
+        self.main_names = dict(vars(self.main))
+        self.path = list(sys.path)
+        self.hooks = {name: getattr(sys, name, _ABSENT) for name in _HOOKS}
+        self.thread_hook = threading.excepthook
+        self.builtin_names = dict(vars(builtins))
+        self.meta_path = list(sys.meta_path)
+        self.path_hooks = list(sys.path_hooks)
+        self.recursion_limit = sys.getrecursionlimit()
+        self.switch_interval = sys.getswitchinterval()
+        self.digits = sys.get_int_max_str_digits()
+        self.gc_threshold = gc.get_threshold()
+
+    def restore(self) -> None:
+        import threading
+
+        names = vars(self.main)
+        names.clear()
+        names.update(self.main_names)
+        sys.modules["__main__"] = self.main
+        for name, value in self.hooks.items():
+            if value is not _ABSENT:
+                setattr(sys, name, value)
+            elif hasattr(sys, name):
+                delattr(sys, name)
+        threading.excepthook = self.thread_hook
+        self._restore_builtins()
+        sys.settrace(None)
+        sys.setprofile(None)
+        threading.settrace(None)
+        threading.setprofile(None)
+        threading.stack_size(0)
+        if sys.getrecursionlimit() != self.recursion_limit:
+            sys.setrecursionlimit(self.recursion_limit)
+        sys.setswitchinterval(self.switch_interval)
+        sys.set_int_max_str_digits(self.digits)
+        gc.enable()
+        gc.set_debug(0)
+        gc.set_threshold(*self.gc_threshold)
+
+    def _restore_builtins(self) -> None:
+        names = vars(builtins)
+        for name in names.keys() - self.builtin_names.keys():
+            del names[name]
+        for name, value in self.builtin_names.items():
+            if names.get(name) is not value:
+                names[name] = value
+
+
+baseline = _Baseline()
+
+
+# Exit functions --------------------------------------------------------------------------------------------------
+
+
+class _ExitFunctions:
+    """`atexit` for sessions: what the caller's code registers runs when its session ends.
+
+    What modules register that stay loaded waits for `retire`, in the `atexit` that it believes it has used.
+    """
+
+    def __init__(self) -> None:
+        self._of_session: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = []
+        self._register = atexit.register
+        self._unregister = atexit.unregister
+
+    def install(self) -> None:
+        atexit.register = self.register
+        atexit.unregister = self.unregister
+
+    def register(self, func: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Register *func* to be called when the session ends, or for a library, when the process does."""
+        from . import _leftovers
+
+        if _leftovers.stays(sys._getframe(1).f_globals.get("__name__", "__main__")):
+            return self._register(func, *args, **kwargs)
+        if not callable(func):
+            raise TypeError("the first argument must be callable")
+        self._of_session.append((func, args, kwargs))
+        return func
+
+    def unregister(self, func: Any, /) -> None:
+        """Forget every registration of *func*."""
+        self._of_session[:] = [entry for entry in self._of_session if entry[0] != func]
+        self._unregister(func)
+
+    def run_session(self) -> None:
+        """Call what the session has registered, last first."""
+        while self._of_session:
+            func, args, kwargs = self._of_session.pop()
+            try:
+                func(*args, **kwargs)
+            except SystemExit:
+                pass
+            except BaseException:
+                sys.excepthook(*sys.exc_info())
+
+
+_exit_functions = _ExitFunctions()
+run_session_exit_functions = _exit_functions.run_session
+
+
+# Packages from elsewhere -----------------------------------------------------------------------------------------
+
+_set_aside: dict[str, dict[str, Any]] = {}
+"""Extension packages that were loaded from a folder which is on no later session's path, by that folder."""
+
+
+def set_aside(folder: str, modules: dict[str, Any]) -> None:
+    """Keep modules that cannot be loaded twice, for sessions that look for modules in *folder*."""
+    _set_aside.setdefault(folder, {}).update(modules)
+
+
+def _bring_back() -> None:
+    for folder in [folder for folder in _set_aside if folder in sys.path]:
+        for name, module in _set_aside.pop(folder).items():
+            sys.modules.setdefault(name, module)
