@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.cli.commands import atoll
 
 GOOD = """
 class Box:
@@ -35,11 +36,6 @@ def sources(tmp_path: Path) -> Path:
     (folder / "nulls.py").write_bytes(b"x = 1\0")
     (folder / "text.txt").write_text("not Python")
     return folder
-
-
-def atoll(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "atoll", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_demo_measures_every_file_and_names_those_that_do_not_parse(sources: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import importlib
 import pytest
 
 
-@pytest.mark.parametrize("module", ["atoll.cli.table", "atoll.cli.measure"])
+@pytest.mark.parametrize("module", [f"atoll.cli.{name}" for name in ("measure", "packages", "probes", "run", "table")])
 def test_examples_in_docstrings_hold(module: str) -> None:
     outcome = doctest.testmod(importlib.import_module(module))
 

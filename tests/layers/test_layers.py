@@ -30,8 +30,11 @@ LAYERS = [
     {"atoll._agent", "atoll.tasks"},
     {"atoll.groups", "atoll.interpreters", "atoll.mapping"},
     {"atoll"},
-    {"atoll.cli.usage", "atoll.cli.table", "atoll.cli.progress", "atoll.cli.measure"},
-    {"atoll.cli.demo"},
+    {"atoll.cli.usage", "atoll.cli.table", "atoll.cli.progress", "atoll.cli.measure", "atoll.cli.attempt"},
+    {"atoll.cli.packages", "atoll.cli.run"},
+    {"atoll.cli.probes", "atoll.cli.numbers"},
+    {"atoll.cli.demo", "atoll.cli.doctor"},
+    {"atoll.cli.commands"},
     {"atoll.cli"},
     {"atoll.__main__"},
 ]
