@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import NamedTuple
 
 from . import _native
 from ._errors import HostUnavailable
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # typing costs every new interpreter 2 ms
+if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
@@ -48,7 +49,11 @@ _OF_ANOTHER_PYTHON = frozenset({"PYTHONHOME", "PYTHONPATH", "__PYVENV_LAUNCHER__
 _FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 """Where `import atoll` finds this package."""
 
-_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+"""The version that runs here, as far as bytecode and the C-API depend on it."""
+
+MOST = 15
+"""Isolates that a process can have at most: glibc has 16 namespaces, and one is the program's."""
 
 
 class Environment:
@@ -109,7 +114,7 @@ def here(path: Iterable[str] | None = None) -> Environment:
     return _environment(
         libpython=libpython,
         native=_own_native(),
-        version=_VERSION,
+        version=VERSION,
         config=config,
         argv=_texts(getattr(sys, "argv", ())),
         environ=os.environ,
@@ -148,7 +153,7 @@ def of_venv(venv: Folder, path: Iterable[str] | None = None) -> Environment:
     return _environment(
         libpython=own_library(),
         native=_own_native(),
-        version=_VERSION,
+        version=VERSION,
         config=_config_for(executable),
         argv=_texts(getattr(sys, "argv", ())),
         environ=os.environ,
@@ -188,6 +193,30 @@ def of_python(python: Folder, path: Iterable[str] | None = None) -> Environment:
     )
 
 
+class Room(NamedTuple):
+    """How many isolates this process has, and may have."""
+
+    limit: int
+    opened: int
+    """So far; an isolate is never given back."""
+    parked: int
+    """Of these, those that wait for their next session."""
+    reason: str
+    """Why there can be none on this machine; empty if there can."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether none is to be had before one is closed."""
+        return self.opened >= self.limit and not self.parked
+
+
+def room() -> Room:
+    """How many isolates there are and may be. Starts nothing."""
+    if not hasattr(_native, "isolate_room"):
+        return Room(0, 0, 0, "this build of atoll has none")
+    return Room(*_native.isolate_room())
+
+
 _said_what_auto_does = False
 _auto_has_isolates = False
 
@@ -201,55 +230,49 @@ def for_crew(kind: str) -> bytes | None:
     """
     global _auto_has_isolates
     try:
-        environment = _next_isolate()
+        check_room()
+        environment = here()
     except HostUnavailable as error:
         if kind != "auto" or _auto_has_isolates:
             raise
-        _say_what_auto_does(f"tasks run in sub-interpreters: {error}", repairable=is_repairable())
+        say_auto_falls_back(error)
         return None
     if kind == "auto":
         _auto_has_isolates = True
-        limit = _native.isolate_room()[0]
+        limit = room().limit
         if limit < cores():
-            _say_what_auto_does(
-                f"{limit} isolates fit into this process, for {cores()} cores; to get more, {MORE_ROOM}",
-                repairable=True,
-            )
+            _say_once(f"{limit} isolates fit into this process, for {cores()} cores; to have more, {MORE_ROOM}")
     return environment.pack()
 
 
 MORE_ROOM = "start the program with `atoll run`, or with GLIBC_TUNABLES=glibc.rtld.nns=16 in the environment"
 
 
-def _next_isolate() -> Environment:
-    check_room()
-    return here()
-
-
 def check_room() -> None:
     """Raise HostUnavailable if no isolate can be opened now. Starts nothing."""
-    limit, opened, parked, reason = _native.isolate_room()
-    if reason:
-        raise HostUnavailable(f"cannot open an isolate ({reason}); use kind='interpreter'")
-    if opened >= limit and not parked:
+    now = room()
+    if now.reason:
+        raise HostUnavailable(f"cannot open an isolate ({now.reason}); use kind='interpreter'")
+    if now.is_full:
         raise HostUnavailable(
-            f"cannot open an isolate (all {limit} that fit into this process are in use); close one, or {MORE_ROOM}"
+            f"cannot open an isolate (all {now.limit} that fit into this process are in use); close one, or {MORE_ROOM}"
         )
 
 
-def is_repairable() -> bool:
-    """Whether the lack of isolates has a cause that the user can mend, unlike the machine's kind."""
-    return not _native.isolate_room()[3]
+def say_auto_falls_back(error: HostUnavailable) -> None:
+    """Tell the log, once in a process, that `auto` takes a sub-interpreter, and why."""
+    # A machine of the wrong kind is nobody's news; what the user can mend is.
+    _say_once(f"a sub-interpreter is used instead of an isolate: {error}", is_warning=not room().reason)
 
 
-def _say_what_auto_does(text: str, *, repairable: bool) -> None:
+def _say_once(text: str, *, is_warning: bool = True) -> None:
     global _said_what_auto_does
     if _said_what_auto_does:
         return
     _said_what_auto_does = True
     import logging
 
-    logging.getLogger("atoll").log(logging.WARNING if repairable else logging.INFO, "kind='auto': %s", text)
+    logging.getLogger("atoll").log(logging.WARNING if is_warning else logging.INFO, "kind='auto': %s", text)
 
 
 # Finding the shared library --------------------------------------------------------------------------------------
@@ -308,7 +331,7 @@ def _library_candidates(facts: Facts) -> Iterable[str]:
 
 def _own_facts() -> Facts:
     return {
-        "version": _VERSION,
+        "version": VERSION,
         "abiflags": sys.abiflags,
         "multiarch": getattr(sys.implementation, "_multiarch", ""),
         "base_prefix": sys.base_prefix,
@@ -405,8 +428,7 @@ def cores() -> int:
 
 
 def _workers() -> int:
-    limit = _native.isolate_room()[0] if hasattr(_native, "isolate_room") else 1
-    return max(1, min(cores(), limit))
+    return max(1, min(cores(), room().limit))
 
 
 def _own_config() -> tuple[str, ...]:

@@ -177,15 +177,15 @@ def _dump(value: object) -> bytes:
     try:
         return _dump_exactly(value)
     except Exception:
-        return pickle.dumps(_describe(value))
+        return _shipping.dump_plain(_describe(value))
 
 
 def _dump_exactly(value: object) -> bytes:
     kind = type(value)
     if kind in _PLAIN:
-        return pickle.dumps(value)
+        return _shipping.dump_plain(value)
     if isinstance(value, type) and _shipping._importable_name(value) is not None:
-        return pickle.dumps(value)
+        return _shipping.dump_plain(value)
     blob, ends = _shipping.dump(value)
     if ends:
         raise TypeError("an exception cannot carry channel ends")

@@ -10,6 +10,8 @@ addressed by its blake2b-128: an interpreter that has met the key before never l
 - S2 A function whose blob refers to channel ends is unpickled for every task: its ends belong to one task.
 - S3 A remembered blob is reused only while every object that the function reaches is the one it was pickled with, and
   none of these objects can change in place.
+- S4 A blob begins with the number of the bytecode that the functions in it are made of; another Python refuses these,
+  and only these: values travel between versions.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import functools
 import sys
 import threading
 import types
+from _frozen_importlib_external import MAGIC_NUMBER
 from collections.abc import Callable, Iterable, Iterator
 
 from . import _native
@@ -106,14 +109,37 @@ def dump(value: object) -> tuple[bytes, tuple[End, ...]]:
         pickler.dump(value)
     except (Exception, RecursionError) as error:
         raise _blame(value, error) from error
-    return stream.getvalue(), tuple(pickler.ends)
+    return MAGIC_NUMBER + stream.getvalue(), tuple(pickler.ends)
+
+
+def dump_plain(value: object) -> bytes:
+    """`dump` for what pickle knows by itself: values of built-in types, and names."""
+    import pickle
+
+    return MAGIC_NUMBER + pickle.dumps(value)
 
 
 def undump(blob: bytes, ends: tuple[End, ...] = (), *, keep_known_classes: bool = False) -> Any:
-    """Undo `dump`. With *keep_known_classes* a class that started its journey here comes back as itself, untouched."""
+    """Undo `dump`. With *keep_known_classes* a class that started its journey here comes back as itself, untouched.
+
+    Raises CloneError if there is a function in it that another version of Python has compiled.
+    """
     import io
 
-    return _unpickler_type()(io.BytesIO(blob), ends, keep_known_classes).load()
+    stream = io.BytesIO(blob)
+    is_foreign = stream.read(len(MAGIC_NUMBER)) != MAGIC_NUMBER
+    return _unpickler_type()(stream, ends, keep_known_classes, is_foreign).load()
+
+
+def refusal(fn: object, version: str) -> CloneError:
+    """The error that says why *fn* cannot go to a Python of another *version*."""
+    return CloneError(_name_of(fn), type(fn).__name__, hint=_ANOTHER_VERSION.format(version=version))
+
+
+_ANOTHER_VERSION = (
+    "it travels by value, as bytecode, which Python {version} does not understand; "
+    "put it into a module that can be imported there"
+)
 
 
 _first_path: list[str] = []
@@ -271,8 +297,9 @@ def _unpickler_type() -> Any:
     class Unpickler(pickle.Unpickler):
         """pickle, with channel ends put back and, on request, known classes left as they are."""
 
-        def __init__(self, stream: Any, ends: tuple[End, ...], keep_known_classes: bool) -> None:
+        def __init__(self, stream: Any, ends: tuple[End, ...], keep_known_classes: bool, is_foreign: bool) -> None:
             super().__init__(stream)
+            self._is_foreign = is_foreign
             self._ends = ends
             self._keep = keep_known_classes
             self._known: set[type] = set()
@@ -281,6 +308,10 @@ def _unpickler_type() -> Any:
             return self._ends[int(index)]
 
         def find_class(self, module: str, name: str) -> Any:
+            # What cloudpickle makes every function of; its bytecode comes after it.
+            if self._is_foreign and name in ("_make_function", "_make_skel_func") and module.startswith("cloudpickle"):
+                version = f"{sys.version_info.major}.{sys.version_info.minor}"
+                raise CloneError("a function", "function", hint=_ANOTHER_VERSION.format(version=version))
             found = super().find_class(module, name)
             if self._keep and module == "cloudpickle.cloudpickle":
                 if name in ("_make_skeleton_class", "_make_skeleton_enum"):

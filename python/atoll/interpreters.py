@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
-from . import _native, _shipping
+from . import _environment, _native, _shipping
+from ._errors import HostUnavailable
 from .tasks import Task, wait_or_cancel
 
 __all__ = ["Interpreter", "capabilities", "list_hosts"]
@@ -22,33 +23,55 @@ CLOSE_TIMEOUT = 5.0
 class Interpreter:
     """An interpreter in this process with its own modules, globals and GIL, for as long as you keep it open.
 
-    Blocks until it is ready (milliseconds). It sees the caller's `sys.path`, or *path* if that is given (and after it
-    the standard library and Atoll). Close it, or use it as a context manager. Raises HostUnavailable if *kind* cannot
-    be had here, TypeError or ValueError for bad arguments.
+    *kind* is `interpreter` (a sub-interpreter of CPython: many extension modules refuse to be imported there),
+    `isolate` (a Python of its own: every extension module works; few fit into a process, and they are used again), or
+    `auto`: an isolate where one is to be had, else a sub-interpreter, which the log `atoll` says once.
+
+    It sees the caller's `sys.path`, or *path* if that is given (and after it the standard library and Atoll). With
+    *venv*, a folder, an isolate sees that virtual environment; with *python*, an executable, it is that other CPython;
+    then *path* comes before what they find by themselves, and functions that are not importable there travel by value
+    only between Pythons of one version.
+
+    Blocks until it is ready (milliseconds). Close it, or use it as a context manager. Raises HostUnavailable if *kind*
+    cannot be had here, TypeError, ValueError or FileNotFoundError for bad arguments.
 
         with atoll.Interpreter() as host:
             host.exec("import math")
             host.call(math.sqrt, 2.0)
     """
 
-    __slots__ = ("__weakref__", "_closed", "_id", "_kind", "_name", "_own_path")
+    __slots__ = ("__weakref__", "_closed", "_id", "_is_elsewhere", "_kind", "_name", "_own_path", "_version")
 
     def __init__(
         self,
-        kind: str = "interpreter",
+        kind: str = "auto",
         *,
         name: str | None = None,
         path: Iterable[str | os.PathLike[str]] | None = None,
+        venv: str | os.PathLike[str] | None = None,
+        python: str | os.PathLike[str] | None = None,
     ) -> None:
         self._closed = True  # until there is something to close
         if not isinstance(kind, str):
-            raise TypeError(f"cannot open an interpreter of kind {kind!r} (not a str); use kind='interpreter'")
+            raise TypeError(f"cannot open an interpreter of kind {kind!r} (not a str); use kind='auto'")
         if name is not None and not isinstance(name, str):
             raise TypeError(f"cannot name an interpreter {name!r} (a {type(name).__name__}); pass a str")
-        self._own_path = path is not None
-        self._kind = "interpreter" if kind == "auto" else kind
-        self._id = _native.launch(self._kind, name, _entries(path))
-        self._name = name if name is not None else f"interpreter-{self._id}"
+        self._is_elsewhere = _check_elsewhere(kind, venv, python)
+        self._own_path = path is not None or self._is_elsewhere
+        self._version = _environment.VERSION
+        if self._is_elsewhere:
+            own = None if path is None else _folders(path)
+            if venv is not None:
+                environment = _environment.of_venv(venv, own)
+            else:
+                assert python is not None
+                environment = _environment.of_python(python, own)
+            _environment.check_room()
+            self._version = environment.version
+            self._kind, self._id = "isolate", _launch_isolate(name, environment)
+        else:
+            self._kind, self._id = _launch(kind, name, _entries(path))
+        self._name = name if name is not None else f"{self._kind}-{self._id}"
         self._closed = False
 
     @property
@@ -58,12 +81,12 @@ class Interpreter:
 
     @property
     def kind(self) -> str:
-        """What it is made of: `interpreter`."""
+        """What it is made of: `interpreter` or `isolate`."""
         return self._kind
 
     @property
     def name(self) -> str:
-        """The given name, else `interpreter-<id>`."""
+        """The given name, else `interpreter-<id>` or `isolate-<id>`."""
         return self._name
 
     def exec(self, source: str, /) -> None:
@@ -87,6 +110,8 @@ class Interpreter:
             host.call(math.factorial, 20)
         """
         how, target, ends, region = _shipping.pack(fn, () if self._own_path else _shipping.new_path())
+        if how == "value" and self._version != _environment.VERSION:
+            raise _shipping.refusal(fn, self._version)
         result: T = self._do(how, target, ends, args, kwargs, region)
         return result
 
@@ -113,8 +138,10 @@ class Interpreter:
     def close(self, timeout: float | None = CLOSE_TIMEOUT) -> None:
         """End the interpreter: cancel what runs in it, wait for that, release its channel ends. Idempotent.
 
-        Blocks up to *timeout* seconds (None: for ever). Raises TimeoutError if something in it does not return from C
-        code in time; the interpreter then takes no new work and ends when that code returns.
+        An isolate's threads are told to end, what the caller's code registered with `atexit` runs, its modules and
+        `__main__` go; installed packages stay loaded for the next one. Blocks up to *timeout* seconds (None: for
+        ever). Raises TimeoutError if something in it does not return from C code in time; the interpreter then takes
+        no new work and ends when that code returns.
 
             host.close()
         """
@@ -162,13 +189,61 @@ class Interpreter:
         return wait_or_cancel(Task._of(handle))
 
 
+def _check_elsewhere(kind: str, venv: object, python: object) -> bool:
+    """Whether another environment than the caller's is wanted."""
+    if venv is None and python is None:
+        return False
+    if venv is not None and python is not None:
+        raise ValueError("cannot open an isolate with both venv and python; pass the venv that was made with it")
+    for argument, value in (("venv", venv), ("python", python)):
+        if value is not None and not isinstance(value, (str, os.PathLike)):
+            raise TypeError(f"cannot open an isolate with {argument}={value!r} (a {type(value).__name__}); pass a path")
+    if kind not in ("auto", "isolate"):
+        argument = "venv" if venv is not None else "python"
+        raise ValueError(
+            f"cannot open a host of kind={kind!r} with {argument} (only isolates have another environment than the "
+            "caller); use kind='isolate'"
+        )
+    return True
+
+
+def _launch(kind: str, name: str | None, path: list[str] | None) -> tuple[str, int]:
+    """Start a host in the caller's environment: what it became, and its id."""
+    if kind not in ("auto", "isolate"):
+        return kind, _start(kind, name, path, None)
+    try:
+        _environment.check_room()
+        return "isolate", _launch_isolate(name, _environment.here(path))
+    except HostUnavailable as error:
+        if kind == "isolate":
+            raise
+        host_id = _start("interpreter", name, path, None)
+        _environment.say_auto_falls_back(error)
+        return "interpreter", host_id
+
+
+def _launch_isolate(name: str | None, environment: _environment.Environment) -> int:
+    return _start("isolate", name, None, environment.pack())
+
+
+def _start(kind: str, name: str | None, path: list[str] | None, environment: bytes | None) -> int:
+    if not hasattr(_native, "isolate_room"):
+        return _native.launch(kind, name, path)
+    return _native.launch(kind, name, path, environment)
+
+
 def _entries(path: Iterable[str | os.PathLike[str]] | None) -> list[str] | None:
+    """What `sys.path` is to be, if not the caller's."""
     if path is None:
         return None
+    own = _folders(path)
+    return own + [entry for entry in _indispensable() if entry not in own]
+
+
+def _folders(path: Iterable[str | os.PathLike[str]]) -> list[str]:
     if isinstance(path, (str, bytes)):
         raise TypeError(f"cannot use path={path!r} (one {type(path).__name__}); pass a list of folders")
-    own = [os.fsdecode(entry) for entry in path]
-    return own + [entry for entry in _indispensable() if entry not in own]
+    return [os.fsdecode(entry) for entry in path]
 
 
 def _indispensable() -> list[str]:
@@ -215,7 +290,16 @@ class Capability:
     reason: str
     """Why it is available or not, in one clause."""
     remedy: str
-    """What to do if it is not; empty if it is."""
+    """What to do if it is not, or to have more of it; empty if there is nothing to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Isolates:
+    """How many isolates this process may have and has. Those that are parked wait to be used again."""
+
+    fit: int
+    open: int
+    parked: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +311,13 @@ class Capabilities:
     """Whether this interpreter runs with a GIL. Sub-interpreters of a GIL build have one each."""
     cores: int
     """Cores this process may use."""
+    platform: str
+    """The operating system and the machine: `linux x86_64`."""
+    c_library: str
+    """Its name and version: `glibc 2.36`; empty if it does not say."""
+    libpython: str
+    """The shared library of this Python, which isolates are copies of; empty if there is none."""
+    isolates: Isolates
     kinds: tuple[Capability, ...]
 
     def __getitem__(self, kind: str) -> Capability:
@@ -247,7 +338,7 @@ _LATER = "not in this release"
 def capabilities() -> Capabilities:
     """What this machine can host, kind by kind, and why not. Never blocks.
 
-    atoll.capabilities()["isolate"].reason      # 'not in this release'
+    atoll.capabilities()["isolate"].available      # True on Linux with glibc and a shared libpython
     """
     forked = os.getpid() != _PARENT
     interpreter = Capability(
@@ -256,14 +347,61 @@ def capabilities() -> Capabilities:
         "a forked child has no workers" if forked else "a CPython sub-interpreter with its own GIL (PEP 684)",
         "start the child with subprocess, or use Atoll in the parent only" if forked else "",
     )
+    libpython, isolate = _isolate_capability(forked)
+    room = _environment.room()
     return Capabilities(
         python=sys.version.split()[0],
         gil=sys._is_gil_enabled(),
         cores=os.process_cpu_count() or 1,
+        platform=f"{sys.platform} {os.uname().machine}",
+        c_library=_c_library(),
+        libpython=libpython,
+        isolates=Isolates(room.limit, room.opened - room.parked, room.parked),
         kinds=(
             interpreter,
-            Capability("isolate", False, _LATER, "use kind='interpreter' with packages that allow sub-interpreters"),
+            isolate,
             Capability("process", False, _LATER, "use kind='interpreter', or concurrent.futures.ProcessPoolExecutor"),
             Capability("thread", False, _LATER, "use kind='interpreter', or threading.Thread"),
         ),
     )
+
+
+def _isolate_capability(forked: bool) -> tuple[str, Capability]:
+    """The shared library that there is, and what can be made of it."""
+    try:
+        libpython = _environment.own_library()
+    except HostUnavailable as error:
+        libpython, lack = "", str(error)
+    room = _environment.room()
+
+    def lacking(reason: str, remedy: str) -> tuple[str, Capability]:
+        return libpython, Capability("isolate", False, reason, remedy)
+
+    if forked:
+        return lacking("a forked child has no workers", "start the child with subprocess, or use Atoll in the parent")
+    if room.reason:
+        return lacking(room.reason, "use kind='interpreter' with packages that allow sub-interpreters")
+    if not libpython:
+        return lacking(*_parts(lack))
+    if room.is_full:
+        return lacking(
+            f"all {room.limit} that fit into this process are in use", f"close one, or {_environment.MORE_ROOM}"
+        )
+    reason = f"a private copy of {libpython} in a linker namespace of its own; {room.limit} fit into this process"
+    is_enough = room.limit >= min(os.process_cpu_count() or 1, _environment.MOST)
+    return libpython, Capability(
+        "isolate", True, reason, "" if is_enough else f"to have more, {_environment.MORE_ROOM}"
+    )
+
+
+def _parts(message: str) -> tuple[str, str]:
+    """Reason and remedy of an error's text (cannot <verb> <object> (<why>); <what to do instead>)."""
+    what, _, remedy = message.rpartition("); ")
+    return what.partition(" (")[2], remedy
+
+
+def _c_library() -> str:
+    try:
+        return os.confstr("CS_GNU_LIBC_VERSION") or ""
+    except (AttributeError, ValueError, OSError):
+        return ""
