@@ -1,7 +1,7 @@
-"""measure every module of the standard library (or of --path) on all cores
+"""measure every module of the standard library on all cores, or (--numbers) cluster real images in isolates
 
-The main job in small: the names of the files go through one channel to tasks in sub-interpreters, each of which
-parses and measures; what they find comes back on another.
+The main job in small: the names of the files go through one channel to tasks in interpreters of their own, each of
+which parses and measures; what they find comes back on another. `numbers` does the same with numpy.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import atoll
+from atoll.cli import numbers
 from atoll.cli.measure import Module, measure
 from atoll.cli.progress import progress
 from atoll.cli.table import clip, table
@@ -214,7 +215,13 @@ def worker_count(text: str) -> int:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument("--path", metavar="DIR", type=Path, help="measure the code under DIR instead")
+    work = parser.add_mutually_exclusive_group()
+    work.add_argument("--path", metavar="DIR", type=Path, help="measure the code under DIR instead")
+    work.add_argument(
+        "--numbers",
+        action="store_true",
+        help="a numeric job instead, in isolates: k-means and singular values of the digits of scikit-learn",
+    )
     parser.add_argument(
         "--workers",
         metavar="N",
@@ -225,22 +232,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure with one worker, then with all, and print what came out."""
-    folder: Path = (arguments.path or Path(sysconfig.get_path("stdlib"))).resolve()
+    """Do the job with one worker, then with all, and print what came out."""
+    if arguments.json and not os.access(arguments.json.resolve().parent, os.W_OK):
+        raise UsageError(f"cannot write {arguments.json} (its folder is not there or not writable)")
+    result = numbers.run(arguments.workers) if arguments.numbers else run_survey(arguments.path, arguments.workers)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=1))
+    return 0
+
+
+def run_survey(path: Path | None, wanted: int | None) -> dict[str, Any]:
+    """Measure the modules under *path* with one worker, then with *wanted*; returns the document."""
+    folder = (path or Path(sysconfig.get_path("stdlib"))).resolve()
     if not folder.is_dir():
         raise UsageError(f"cannot read {folder} (it is not a folder); give --path a folder of Python files")
     files = python_files(folder)
     if not files:
         raise UsageError(f"cannot measure {folder} (it holds no .py file); give --path a folder of Python files")
-    if arguments.json and not os.access(arguments.json.resolve().parent, os.W_OK):
-        raise UsageError(f"cannot write {arguments.json} (its folder is not there or not writable)")
-    workers = arguments.workers or max(2, os.process_cpu_count() or 1)
+    workers = wanted or max(2, os.process_cpu_count() or 1)
 
     print(f"{len(files):,} files of {folder}, on CPython {platform.python_version()}", flush=True)
     warm_up(files, workers)
     alone = survey(files, 1)
     together = survey(files, workers) if workers > 1 else alone
     print(f"\n{tables(folder, alone, together)}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(document(folder, alone, together), indent=1))
-    return 0
+    return document(folder, alone, together)

@@ -26,7 +26,7 @@ from atoll.interpreters import Capabilities
 
 PROBED = ("interpreter", "isolate")  # the kinds whose imports may differ from plain Python's
 PLURAL = {"interpreter": "sub-interpreters", "isolate": "isolates"}
-LIMIT_WITH_RUN = 15
+MOST = 15  # isolates in a process that `atoll run` started
 TIMEOUT = 30.0
 COLOUR = {"yes": "green", "partly": "yellow", "-": "dim"}  # all else is red
 LONGEST_NAME = 28
@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def machine_text(here: Capabilities) -> str:
     """The part of the report that needs no probes."""
-    about = machine()
+    about = machine(here.c_library)
     memory = about["memory_bytes"]
     rows = [
         ("Atoll", version("atoll")),
@@ -87,6 +87,7 @@ def machine_text(here: Capabilities) -> str:
         ("", sys.executable),
         ("System", f"{about['system']} {about['release']}, {about['architecture']}"),
         ("C library", about["libc"] or "unknown"),
+        ("libpython", here.libpython or "none found"),
         ("Cores", str(here.cores)),
         ("Memory", f"{memory / 2**30:.1f} GiB" if memory else "unknown"),
     ]
@@ -102,7 +103,21 @@ def machine_text(here: Capabilities) -> str:
         fitted(["", ""], rows, columns(), wrap=True),
         title("What can host code here") + fitted(["kind", "", "why"], kinds, columns(), wrap=True),
     ]
+    if here["isolate"].available:
+        parts.append(title("Isolates in one process") + fitted(["", ""], isolate_rows(here), columns(), wrap=True))
     return "\n\n".join(parts) + "\n"
+
+
+def isolate_rows(here: Capabilities) -> list[tuple[str, str]]:
+    """How many isolates fit, and how to have more."""
+    fit = here.isolates.fit
+    rows = [
+        ("started by python", f"{fit} fit in this process, {here.isolates.open} open, {here.isolates.parked} parked")
+    ]
+    if fit < MOST:
+        rows[0] = (rows[0][0], f"{fit} fit: the loader leaves no room for more")
+        rows.append(("started by atoll run", f"{MOST} fit: 'atoll run script.py' instead of 'python script.py'"))
+    return rows
 
 
 def title(text: str) -> str:
@@ -110,25 +125,16 @@ def title(text: str) -> str:
     return paint(text, "bold") + "\n"
 
 
-def machine() -> dict[str, Any]:
+def machine(libc: str) -> dict[str, Any]:
     """What Python runs on."""
     system = platform.uname()
     return {
         "system": system.system,
         "release": system.release,
         "architecture": system.machine,
-        "libc": c_library(),
+        "libc": libc,
         "memory_bytes": memory_bytes(),
     }
-
-
-def c_library() -> str:
-    """The C library and its version, as far as it can be known: `glibc 2.36`."""
-    try:
-        told = os.confstr("CS_GNU_LIBC_VERSION")
-    except (AttributeError, ValueError, OSError):
-        told = None
-    return told or " ".join(filter(None, platform.libc_ver()))
 
 
 def memory_bytes() -> int:
@@ -215,7 +221,7 @@ def document(here: Capabilities, findings: Sequence[Finding]) -> dict[str, Any]:
             "executable": sys.executable,
             "gil": here.gil,
         },
-        "machine": {**machine(), "cores": here.cores},
+        "machine": {**machine(here.c_library), "cores": here.cores},
         "capabilities": dataclasses.asdict(here),
         "packages": [
             {
