@@ -106,14 +106,10 @@ def _read(setup: str) -> Setup:
 def _offer_packages(setup: Setup) -> None:
     """Let Atoll and what it needs be found here, if this environment does not have them; nothing else from there."""
     folder = setup["folder"]
-    if setup["path"] is None and sys.path[:1] == [folder] and not _is_in_own_path(folder):
+    if sys.path[:1] == [folder]:
         del sys.path[0]  # the native side put it there, to import this
     if setup["offers"]:
         sys.meta_path.append(_Offers(setup["offers"]))
-
-
-def _is_in_own_path(folder: str) -> bool:
-    return folder in sys.path[1:] or os.path.basename(folder) in ("site-packages", "dist-packages")
 
 
 class _Offers:
