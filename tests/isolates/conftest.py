@@ -24,6 +24,14 @@ def isolates_here() -> None:
         missing(f"no isolates here: {isolate.reason}")
 
 
+@pytest.fixture(scope="session")
+def room_for_others(isolates_here: None) -> None:
+    """Isolates of other environments stay for as long as the process: these tests need the loader's tunable."""
+    if "glibc.rtld.nns" not in os.environ.get("GLIBC_TUNABLES", ""):
+        missing = pytest.fail if os.environ.get("ATOLL_REQUIRE_ISOLATES") else pytest.skip
+        missing("isolates of many environments need GLIBC_TUNABLES=glibc.rtld.nns=16 (`make test-python` sets it)")
+
+
 @pytest.fixture
 def isolate(isolates_here: None) -> Iterator[atoll.Interpreter]:
     """An isolate for this test."""
