@@ -43,7 +43,7 @@ THREAD_VARIABLES = (
 _ONLY_ONE_PER_PROCESS = frozenset({"faulthandler", "perf", "perf_jit", "presite"})
 """`-X` options that take hold of the process, which is the main interpreter's."""
 
-_OF_ANOTHER_PYTHON = frozenset({"PYTHONHOME", "PYTHONPATH", "__PYVENV_LAUNCHER__"})
+_CALLERS_PYTHON = frozenset({"PYTHONHOME", "PYTHONPATH", "__PYVENV_LAUNCHER__"})
 """Variables that say where the caller's Python finds its modules: wrong for any other."""
 
 _FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -379,11 +379,9 @@ def _environment(
     offers: dict[str, str],
     key: str = "",
 ) -> Environment:
-    full = dict(environ)
+    full = {name: value for name, value in environ.items() if path is not None or name not in _CALLERS_PYTHON}
     threads = _limit_threads(full)
     private = {name: value for name, value in full.items() if name != "PYTHONUNBUFFERED"}
-    if path is None:
-        private = {name: value for name, value in private.items() if name not in _OF_ANOTHER_PYTHON}
     libraries = _library_folders(path or ())
     return Environment(
         libpython=libpython,

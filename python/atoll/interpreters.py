@@ -290,7 +290,7 @@ class Capability:
     reason: str
     """Why it is available or not, in one clause."""
     remedy: str
-    """What to do if it is not, or to have more of it; empty if there is nothing to do."""
+    """What to do if it is not; empty if it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,7 +352,7 @@ def capabilities() -> Capabilities:
     return Capabilities(
         python=sys.version.split()[0],
         gil=sys._is_gil_enabled(),
-        cores=os.process_cpu_count() or 1,
+        cores=_environment.cores(),
         platform=f"{sys.platform} {os.uname().machine}",
         c_library=_c_library(),
         libpython=libpython,
@@ -388,10 +388,9 @@ def _isolate_capability(forked: bool) -> tuple[str, Capability]:
             f"all {room.limit} that fit into this process are in use", f"close one, or {_environment.MORE_ROOM}"
         )
     reason = f"a private copy of {libpython} in a linker namespace of its own; {room.limit} fit into this process"
-    is_enough = room.limit >= min(os.process_cpu_count() or 1, _environment.MOST)
-    return libpython, Capability(
-        "isolate", True, reason, "" if is_enough else f"to have more, {_environment.MORE_ROOM}"
-    )
+    if room.limit < min(_environment.cores(), _environment.MOST):
+        reason += f", fewer than it has cores: to have more, {_environment.MORE_ROOM}"
+    return libpython, Capability("isolate", True, reason, "")
 
 
 def _parts(message: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import venv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -123,10 +123,10 @@ def setup_of(blob: bytes) -> dict[str, Any]:
 
 
 @pytest.fixture
-def clean_environ(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+def clean_environ(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     for name in (*_environment.THREAD_VARIABLES, "ATOLL_ISOLATE_THREADS"):
         monkeypatch.delenv(name, raising=False)
-    yield monkeypatch
+    return monkeypatch
 
 
 def test_a_packed_environment_says_everything_once() -> None:
@@ -238,7 +238,7 @@ def test_a_venv_of_this_python_needs_no_question(own_venv: Path, monkeypatch: py
     environment = _environment.of_venv(own_venv)
     assert f"s:executable={own_venv}/bin/python" in environment.config
     assert environment.setup["path"] is None
-    assert "PYTHONPATH" not in environment.environ
+    assert "PYTHONPATH" not in {**environment.environ, **environment.setup["environ"]}
     assert environment.key != _environment.here().key
 
 
