@@ -4,6 +4,7 @@ use crate::channel::{Capacity, Channel};
 use crate::client::{HostId, Role};
 use crate::message::Message;
 use crate::stats::ChannelCounts;
+use crate::streams::Streams;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(crate) struct Engine {
     next_channel: AtomicU64,
     ledger: Mutex<Ledger>,
+    pub(crate) streams: Streams,
 }
 
 /// Which host holds how many references to which channel's ends.
@@ -78,6 +80,7 @@ impl Engine {
         Self {
             next_channel: AtomicU64::new(1),
             ledger: Mutex::default(),
+            streams: Streams::new(),
         }
     }
 

@@ -38,6 +38,31 @@ pub enum HostKind {
     Main = 0,
     /// A sub-interpreter with its own lock.
     Interpreter = 1,
+    /// A session of a private copy of the language's library, in a linker namespace of its own.
+    Isolate = 2,
+}
+
+impl HostKind {
+    /// From its number.
+    #[must_use]
+    pub const fn from_raw(raw: u32) -> Option<Self> {
+        match raw {
+            0 => Some(Self::Main),
+            1 => Some(Self::Interpreter),
+            2 => Some(Self::Isolate),
+            _ => None,
+        }
+    }
+
+    /// The word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Main => "main",
+            Self::Interpreter => "interpreter",
+            Self::Isolate => "isolate",
+        }
+    }
 }
 
 /// Where a host stands.
@@ -144,7 +169,7 @@ impl Host {
     ) -> Arc<Self> {
         let (state, owner) = match kind {
             HostKind::Main => (HostState::Ready, 0),
-            HostKind::Interpreter => (HostState::Starting, 1),
+            HostKind::Interpreter | HostKind::Isolate => (HostState::Starting, 1),
         };
         Arc::new(Self {
             id,
@@ -176,6 +201,11 @@ impl Host {
     /// Its number, unique in the process.
     pub fn id(&self) -> HostId {
         self.id
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> HostKind {
+        self.kind
     }
 
     /// Its name, for people.
@@ -246,7 +276,7 @@ impl Host {
             (std::mem::take(&mut inner.queue), inner.running.clone())
         };
         if let Some(hosts) = self.hosts.upgrade() {
-            hosts.dismiss(self.id);
+            hosts.dismiss(self);
         }
         for job in queue {
             job.task.finish(Outcome::Cancelled);
@@ -265,14 +295,16 @@ impl Host {
         self.load.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn submit(self: &Arc<Self>, job: Job) -> Result<(), SubmitError> {
+    /// Gives the job back if the host takes no more.
+    pub(crate) fn submit(self: &Arc<Self>, job: Job) -> Result<(), (SubmitError, Job)> {
         let needs_thread = {
             let mut inner = lock(&self.inner);
             if matches!(inner.state, HostState::Closing | HostState::Ended) {
-                return Err(match &inner.reason {
-                    Some(reason) => SubmitError::Unavailable(reason.clone()),
+                let error = match &inner.reason {
+                    Some(reason) => self.unavailable(reason),
                     None => SubmitError::HostClosed(self.name.clone()),
-                });
+                };
+                return Err((error, job));
             }
             inner.queue.push_back(job);
             self.load.fetch_add(1, Ordering::Relaxed);
@@ -320,9 +352,21 @@ impl Host {
         }
         if !tasks.is_empty()
             && let Some(hosts) = self.hosts.upgrade()
-            && let Ok(driver) = hosts.driver()
+            && let Ok((engine, driver)) = hosts.driver()
         {
-            driver.throw_cancellations(self.clone(), tasks);
+            let tasks = tasks
+                .into_iter()
+                .map(|task| task.into_client(engine))
+                .collect();
+            driver.throw_cancellations(self.id, tasks);
+        }
+    }
+
+    /// It cannot be had.
+    fn unavailable(&self, reason: &str) -> SubmitError {
+        SubmitError::Unavailable {
+            kind: self.kind,
+            reason: reason.to_owned(),
         }
     }
 
@@ -331,7 +375,7 @@ impl Host {
         let started = match self.hosts.upgrade() {
             Some(hosts) => hosts
                 .driver()
-                .and_then(|driver| driver.add_thread(self.clone())),
+                .and_then(|(_, driver)| driver.add_thread(self.id)),
             None => Err("the engine is gone".to_owned()),
         };
         if started.is_err() {
@@ -389,11 +433,12 @@ impl Host {
         })
     }
 
-    /// The host is gone, or never came (`reason` says why). Tasks that still waited for it end accordingly, and the engine
-    /// releases the channel ends that it held.
+    /// The host is gone, or never came (`reason` says why). Tasks that still waited for it go to others of its crew if it
+    /// never came and they are its crew's, else end accordingly; and the engine releases the channel ends that it held.
     pub fn ended(&self, reason: Option<String>) {
-        let (queue, running) = {
+        let (never_came, queue, running) = {
             let mut inner = lock(&self.inner);
+            let never_came = reason.is_some() && inner.state == HostState::Starting;
             // No more jobs from here on; but not over before everything is given back.
             inner.state = HostState::Closing;
             inner.sealed = true;
@@ -402,15 +447,28 @@ impl Host {
             self.closing.store(true, Ordering::SeqCst);
             self.queued.store(0, Ordering::SeqCst);
             (
+                never_came,
                 std::mem::take(&mut inner.queue),
                 std::mem::take(&mut inner.running),
             )
         };
+        let hosts = self.hosts.upgrade();
+        if never_came && let Some(hosts) = &hosts {
+            hosts.never_came(self);
+        }
         for job in queue {
-            job.task.finish(match &reason {
-                Some(reason) => Outcome::Unavailable(reason.clone()),
-                None => Outcome::Cancelled,
-            });
+            match (&reason, &hosts) {
+                (Some(reason), Some(hosts)) if never_came => {
+                    hosts.again(job, self, self.unavailable(reason));
+                }
+                (Some(reason), _) => {
+                    let text = self.unavailable(reason).to_string();
+                    job.task.finish(Outcome::Unavailable(text));
+                }
+                (None, _) => {
+                    job.task.finish(Outcome::Cancelled);
+                }
+            }
         }
         for task in running {
             task.finish(Outcome::Died(format!(
@@ -418,8 +476,8 @@ impl Host {
                 self.name
             )));
         }
-        if let Some(hosts) = self.hosts.upgrade() {
-            hosts.forget(self.id);
+        if let Some(hosts) = &hosts {
+            hosts.forget(self, never_came);
         }
         self.interrupt.raise();
         lock(&self.inner).state = HostState::Ended;
@@ -440,11 +498,12 @@ impl Drop for Visit {
 
 /// Which of a host's threads.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[repr(u32)]
 pub enum AgentRole {
     /// The one that created the interpreter: it stays until the host closes.
-    Owner,
+    Owner = 0,
     /// Any other: it is sent home when there is nothing to do.
-    Extra,
+    Extra = 1,
 }
 
 /// One counted thread of a host (H1): it asks for jobs until it is sent home.

@@ -41,6 +41,8 @@ pub mod abi;
 #[cfg(not(loom))]
 pub mod client;
 #[cfg(not(loom))]
+mod crew;
+#[cfg(not(loom))]
 mod engine;
 #[cfg(not(loom))]
 pub mod host;
@@ -52,6 +54,8 @@ pub mod message;
 mod pool;
 #[cfg(not(loom))]
 pub mod region;
+#[cfg(not(loom))]
+mod streams;
 #[cfg(not(loom))]
 pub mod task;
 #[cfg(not(loom))]

@@ -7,9 +7,11 @@
 //! - T3: one request raises at most one exception: either the thrown one or the one a blocked verb raises by itself
 //!   ([`Task::claim_cancellation`]), never both.
 
-use crate::client::{End, HostId, Region};
+use crate::client::{self, End, HostId, Region};
+use crate::hosts::Placement;
 use crate::message::Message;
 use crate::park::{Interrupt, SpinBudget, Wait, WaitQueue};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex, lock};
 use crate::waiting::{Unfinished, wait_for};
 
@@ -24,7 +26,7 @@ pub enum Outcome {
     Cancelled,
     /// Its host died under it; the text says how.
     Died(String),
-    /// Its host could not be started; the text says why.
+    /// Its host could not be started; the text says so, with the reason.
     Unavailable(String),
 }
 
@@ -53,13 +55,14 @@ enum Cancellation {
 
 /// What a cancellation request met.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[repr(u32)]
 pub enum CancelStep {
     /// The task was over.
-    AlreadyEnded,
+    AlreadyEnded = 0,
     /// It has not started: take it out of the queue.
-    Queued,
+    Queued = 1,
     /// It runs; the exception must be thrown into its thread.
-    Running,
+    Running = 2,
 }
 
 struct Inner {
@@ -75,7 +78,8 @@ struct Inner {
 pub struct Task {
     id: u64,
     name: Option<String>,
-    host: HostId,
+    /// The number of its host; it moves as long as the task is queued and that host does not start.
+    host: AtomicU64,
     interrupt: Interrupt,
     inner: Mutex<Inner>,
     /// Woken when the task ends and when a cancellation is delivered.
@@ -88,7 +92,7 @@ impl Task {
         Arc::new(Self {
             id,
             name,
-            host,
+            host: AtomicU64::new(host.to_raw()),
             interrupt: Interrupt::new(),
             inner: Mutex::new(Inner {
                 phase: Phase::Queued,
@@ -100,6 +104,12 @@ impl Task {
             changes: WaitQueue::new(),
             spin: SpinBudget::eager(),
         })
+    }
+
+    /// The same task as the glue and the driver hold it.
+    pub(crate) fn into_client(self: Arc<Self>, engine: client::Engine) -> client::Task {
+        // SAFETY: one reference, given away to its new holder.
+        unsafe { client::Task::from_raw(engine, Arc::into_raw(self).cast()) }
     }
 
     /// Unique in the process.
@@ -114,7 +124,17 @@ impl Task {
 
     /// Where it runs.
     pub fn host(&self) -> HostId {
-        self.host
+        // ORDERING: SeqCst, see `move_to`.
+        HostId::from_raw(self.host.load(Ordering::SeqCst))
+    }
+
+    /// It will run on another host, in whose queue it is put next.
+    ///
+    /// Whoever cancels it first requests that and then looks for its host; whoever moves it looks, after it is in the new
+    /// queue, whether it is to be cancelled. So one of the two finds it there.
+    pub(crate) fn move_to(&self, host: HostId) {
+        // ORDERING: SeqCst, so that this and the lock of the request have one order.
+        self.host.store(host.to_raw(), Ordering::SeqCst);
     }
 
     /// Ends the task's blocked verbs; raised by a cancellation and never cleared, so that clean-up code cannot block.
@@ -248,6 +268,18 @@ impl Task {
         thrown
     }
 
+    /// As [`Self::claim_cancellation`], but only if one was thrown at the thread and has not arrived. True: so it is.
+    pub fn claim_thrown(&self) -> bool {
+        let mut inner = lock(&self.inner);
+        if inner.cancellation != Cancellation::Thrown {
+            return false;
+        }
+        inner.cancellation = Cancellation::Delivered;
+        drop(inner);
+        self.changes.notify_all();
+        true
+    }
+
     /// The task is over. The first call counts (T1); true if this was it.
     pub(crate) fn finish(&self, outcome: Outcome) -> bool {
         let listeners = {
@@ -276,6 +308,8 @@ fn tell(end: End, message: Message) {
 /// A task on its way to a thread, with what the thread needs to run it.
 pub struct Job {
     pub(crate) task: Arc<Task>,
+    /// Where its spawner wanted it.
+    pub(crate) placement: Placement,
     /// What to call and with what, encoded.
     pub payload: Message,
     /// The function's pickle, when it travels by value.

@@ -1,200 +1,40 @@
-//! Hosts, tasks and placement with a driver whose "interpreters" are plain threads.
-//!
-//! A job's payload says what the thread does: `value` returns, `wait` waits until the task is interrupted, `gate` waits for
-//! the test's gate and nothing else, as C code that never returns would.
+//! Hosts, tasks and their crew of interpreters, through the table, with a driver whose "interpreters" are plain threads.
 
-use atoll_core::client::HostId;
-use atoll_core::clock::Deadline;
-use atoll_core::host::{Agent, AgentRole, Host, HostState};
-use atoll_core::hosts::{Driver, Hosts, NewTask, SubmitError};
-use atoll_core::message::Message;
-use atoll_core::park::Wait;
-use atoll_core::task::{Outcome, Task};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+mod world;
+
+use atoll_core::client::{
+    Capacity, Deadline, HostId, HostKind, HostState, Phase, Placement, SubmitError, TaskOutcome,
+    Wait,
+};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
-
-#[derive(Default)]
-struct Gate {
-    open: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Gate {
-    fn open(&self) {
-        *self.open.lock().unwrap() = true;
-        self.changed.notify_all();
-    }
-
-    fn pass(&self) {
-        drop(
-            self.changed
-                .wait_while(self.open.lock().unwrap(), |open| !*open)
-                .unwrap(),
-        );
-    }
-}
-
-#[derive(Default)]
-struct World {
-    gate: Gate,
-    launch_gate: Gate,
-    launches: AtomicUsize,
-    extra_threads: AtomicUsize,
-    thrown: AtomicUsize,
-    inside: AtomicUsize,
-    released: Mutex<Vec<HostId>>,
-    refuse: Mutex<Option<String>>,
-}
-
-struct Threads(Arc<World>);
-
-impl Threads {
-    fn work(world: &World, mut agent: Agent, thread: u64) {
-        while let Some(mut assignment) = agent.next_job(thread) {
-            let task = assignment.task().clone();
-            let what = assignment.job_mut().payload.bytes().to_vec();
-            if !task.enter_code() {
-                assignment.finish(Outcome::Cancelled);
-                continue;
-            }
-            let outcome = match what.as_slice() {
-                b"value" => Outcome::Value(Message::inline(b"42").unwrap()),
-                b"wait" => {
-                    let wait = Wait {
-                        interrupt: Some(task.interrupt()),
-                        ..Wait::forever()
-                    };
-                    let idle = Hosts::new(|_| {});
-                    let never = idle.find(HostId::MAIN).unwrap();
-                    assert!(never.wait_ended(&wait).is_err());
-                    task.claim_cancellation();
-                    Outcome::Cancelled
-                }
-                b"gate" => {
-                    world.inside.fetch_add(1, Ordering::SeqCst);
-                    world.gate.pass();
-                    Outcome::Value(Message::inline(b"late").unwrap())
-                }
-                b"drop" => {
-                    drop(assignment);
-                    continue;
-                }
-                other => panic!("unknown job {other:?}"),
-            };
-            task.leave_code();
-            assignment.finish(outcome);
-        }
-    }
-}
-
-impl Driver for Threads {
-    fn launch(&self, host: Arc<Host>, _path: Option<Vec<String>>) -> Result<(), String> {
-        let world = self.0.clone();
-        world.launches.fetch_add(1, Ordering::SeqCst);
-        thread::spawn(move || {
-            world.launch_gate.pass();
-            if let Some(reason) = world.refuse.lock().unwrap().clone() {
-                return host.ended(Some(reason));
-            }
-            if host.ready() {
-                Threads::work(&world, Agent::new(host.clone(), AgentRole::Owner), 0);
-            }
-            host.wait_alone(&Wait::forever()).unwrap();
-            host.ended(None);
-        });
-        Ok(())
-    }
-
-    fn add_thread(&self, host: Arc<Host>) -> Result<(), String> {
-        let world = self.0.clone();
-        let number = world.extra_threads.fetch_add(1, Ordering::SeqCst) as u64 + 1;
-        thread::spawn(move || Threads::work(&world, Agent::new(host, AgentRole::Extra), number));
-        Ok(())
-    }
-
-    fn throw_cancellations(&self, _host: Arc<Host>, tasks: Vec<Arc<Task>>) {
-        for task in tasks {
-            task.throw_cancellation(|_| {
-                self.0.thrown.fetch_add(1, Ordering::SeqCst);
-            });
-        }
-    }
-}
-
-fn world_with_crew(crew: usize) -> (Arc<World>, Hosts) {
-    let world = Arc::new(World::default());
-    let released = world.clone();
-    let hosts = Hosts::with_crew(crew, move |host| {
-        released.released.lock().unwrap().push(host)
-    });
-    assert!(hosts.install(Box::new(Threads(world.clone()))));
-    (world, hosts)
-}
-
-fn ready_world(crew: usize) -> (Arc<World>, Hosts) {
-    let (world, hosts) = world_with_crew(crew);
-    world.launch_gate.open();
-    (world, hosts)
-}
-
-fn job(what: &str) -> NewTask {
-    NewTask {
-        name: None,
-        payload: Message::inline(what.as_bytes()).unwrap(),
-        function: None,
-    }
-}
-
-fn soon() -> Wait<'static> {
-    Wait::until(Deadline::after(Duration::from_secs(10)))
-}
-
-fn ended(task: &Task) -> Outcome {
-    task.wait(&soon()).unwrap();
-    task.take_outcome().unwrap()
-}
-
-/// The task has begun: it has left the queue for a thread.
-fn until_running(task: &Task) {
-    while !matches!(task.phase(), atoll_core::task::Phase::Running(_)) {
-        thread::yield_now();
-    }
-}
-
-/// So many `gate` tasks are inside of their code.
-fn until_inside(world: &World, tasks: usize) {
-    while world.inside.load(Ordering::SeqCst) < tasks {
-        thread::yield_now();
-    }
-}
+use world::{INTERPRETERS, World, briefly, ended, has_ended, soon, until_running, value};
 
 #[test]
 fn a_task_runs_and_its_outcome_is_taken_once() {
-    let (_world, hosts) = ready_world(2);
-    let task = hosts.submit(None, job("value")).unwrap();
-    assert!(matches!(ended(&task), Outcome::Value(message) if message.bytes() == b"42"));
+    let world = World::ready(2);
+    let task = world.spawn("value");
+    assert_eq!(value(&task), "42");
     assert!(task.take_outcome().is_none());
+    assert_eq!(task.phase(), Phase::Ended);
 }
 
 #[test]
 fn an_idle_host_is_preferred_to_a_new_one() {
-    let (world, hosts) = ready_world(4);
+    let world = World::ready(4);
     for _ in 0..20 {
-        ended(&hosts.submit(None, job("value")).unwrap());
+        ended(&world.spawn("value"));
     }
-    assert_eq!(world.launches.load(Ordering::SeqCst), 1);
+    assert_eq!(world.launched(HostKind::Interpreter), 1);
 }
 
 #[test]
 fn tasks_that_wait_at_once_are_spread_over_the_whole_crew() {
-    let (world, hosts) = world_with_crew(3);
-    let tasks: Vec<_> = (0..6)
-        .map(|_| hosts.submit(None, job("gate")).unwrap())
-        .collect();
+    let world = World::new(3);
+    let tasks: Vec<_> = (0..6).map(|_| world.spawn("gate")).collect();
     assert_eq!(
-        world.launches.load(Ordering::SeqCst),
+        world.launched(HostKind::Interpreter),
         3,
         "spawning did not wait for a start"
     );
@@ -211,207 +51,282 @@ fn tasks_that_wait_at_once_are_spread_over_the_whole_crew() {
 
 #[test]
 fn every_blocked_task_has_a_thread_of_its_own() {
-    let (world, hosts) = ready_world(2);
-    let blocked: Vec<_> = (0..50)
-        .map(|_| hosts.submit(None, job("gate")).unwrap())
-        .collect();
-    for task in &blocked {
-        until_running(task);
-    }
-    ended(&hosts.submit(None, job("value")).unwrap());
-    world.gate.open();
-    for task in &blocked {
-        ended(task);
+    for kind in [HostKind::Interpreter, HostKind::Isolate] {
+        let world = World::ready(2);
+        world.set_room(2);
+        let crew = Placement::Crew(kind);
+        let blocked: Vec<_> = (0..50)
+            .map(|_| world.submit(crew, "gate").unwrap())
+            .collect();
+        for task in &blocked {
+            until_running(task);
+        }
+        ended(&world.submit(crew, "value").unwrap());
+        world.gate.open();
+        for task in &blocked {
+            ended(task);
+        }
     }
 }
 
 #[test]
 fn a_launch_that_fails_ends_the_tasks_that_waited_for_it_and_the_next_task_tries_again() {
-    let (world, hosts) = world_with_crew(2);
+    let world = World::new(2);
     *world.refuse.lock().unwrap() = Some("no memory".to_owned());
-    let task = hosts.submit(None, job("value")).unwrap();
+    let task = world.spawn("value");
     world.launch_gate.open();
-    assert!(matches!(ended(&task), Outcome::Unavailable(reason) if reason == "no memory"));
-    *world.refuse.lock().unwrap() = None;
     assert!(matches!(
-        ended(&hosts.submit(None, job("value")).unwrap()),
-        Outcome::Value(_)
+        ended(&task),
+        TaskOutcome::Unavailable(text) if text == "cannot start an interpreter (no memory)"
     ));
+    *world.refuse.lock().unwrap() = None;
+    assert_eq!(value(&world.spawn("value")), "42");
 }
 
 #[test]
 fn cancelling_a_queued_task_ends_it_without_running_it() {
-    let (_world, hosts) = world_with_crew(2);
-    let task = hosts.submit(None, job("value")).unwrap();
-    hosts.cancel(&task);
-    assert!(matches!(task.take_outcome(), Some(Outcome::Cancelled)));
+    let world = World::new(2);
+    let task = world.spawn("value");
+    assert_eq!(task.phase(), Phase::Queued);
+    task.cancel();
+    assert!(matches!(task.take_outcome(), Some(TaskOutcome::Cancelled)));
 }
 
 #[test]
 fn cancelling_a_blocked_task_interrupts_its_wait() {
-    let (_world, hosts) = ready_world(2);
-    let task = hosts.submit(None, job("wait")).unwrap();
+    let world = World::ready(2);
+    let task = world.spawn("wait");
     until_running(&task);
-    hosts.cancel(&task);
+    task.cancel();
     task.wait_cancelled(&soon()).unwrap();
-    assert!(matches!(ended(&task), Outcome::Cancelled));
+    assert!(matches!(ended(&task), TaskOutcome::Cancelled));
 }
 
 #[test]
 fn a_task_that_does_not_notice_its_cancellation_is_reported_as_such() {
-    let (world, hosts) = ready_world(2);
-    let task = hosts.submit(None, job("gate")).unwrap();
-    until_inside(&world, 1);
-    hosts.cancel(&task);
-    hosts.cancel(&task);
-    assert!(
-        task.wait_cancelled(&Wait::until(Deadline::after(Duration::from_millis(5))))
-            .is_err()
-    );
+    let world = World::ready(2);
+    let task = world.spawn("gate");
+    world.until_inside(1);
+    task.cancel();
+    task.cancel();
+    assert!(task.wait_cancelled(&briefly()).is_err());
     world.gate.open();
-    assert!(matches!(ended(&task), Outcome::Value(_)));
-    assert!(
-        world.thrown.load(Ordering::SeqCst) <= 1,
-        "one request throws at most once"
+    assert!(matches!(ended(&task), TaskOutcome::Value(_)));
+    assert_eq!(
+        world.thrown.load(Ordering::SeqCst),
+        1,
+        "one request throws once"
     );
 }
 
 #[test]
+fn a_thrown_cancellation_is_claimed_once_and_only_if_there_is_one() {
+    let world = World::ready(2);
+    let task = world.spawn("gate");
+    world.until_inside(1);
+    assert!(!task.claim_thrown());
+    task.cancel();
+    assert!(task.claim_thrown());
+    assert!(task.wait_cancelled(&briefly()).is_ok());
+    assert!(!task.claim_thrown());
+    world.gate.open();
+    ended(&task);
+}
+
+#[test]
+fn a_task_goes_through_another_copy_as_a_raw_reference() {
+    let world = World::ready(2);
+    let task = world.spawn("value");
+    let id = task.id();
+    // SAFETY: given away here, taken back here, by the same engine.
+    let task = unsafe { atoll_core::client::Task::from_raw(world.engine, task.clone().into_raw()) };
+    assert_eq!(task.id(), id);
+    assert_eq!(value(&task), "42");
+}
+
+#[test]
 fn closing_a_host_cancels_its_tasks_and_releases_what_it_held() {
-    let (world, hosts) = ready_world(2);
-    let host = hosts.launch(None, None).unwrap();
-    host.wait_ready(&soon()).unwrap().unwrap();
+    let world = World::ready(2);
+    let host = world.host(HostKind::Interpreter);
+    let interrupt = world.engine.host_interrupt(host).unwrap();
+    let held = world.engine.channel(Capacity::Unbounded, host);
+    let ours = held.share(atoll_core::client::Role::Receiver, HostId::MAIN);
     let tasks: Vec<_> = (0..5)
-        .map(|_| hosts.submit(Some(host.id()), job("wait")).unwrap())
+        .map(|_| world.submit(Placement::On(host), "wait").unwrap())
         .collect();
     until_running(&tasks[0]);
-    host.close();
-    host.close();
-    host.wait_ended(&soon()).unwrap();
+    world.engine.close_host(host);
+    world.engine.close_host(host);
+    world.engine.wait_host_ended(host, &soon()).unwrap();
     for task in &tasks {
-        assert!(matches!(ended(task), Outcome::Cancelled));
+        assert!(matches!(ended(task), TaskOutcome::Cancelled));
     }
-    assert_eq!(*world.released.lock().unwrap(), [host.id()]);
-    assert!(hosts.find(host.id()).is_none());
-    assert!(host.interrupt().is_raised());
+    assert!(ours.is_closed());
+    assert!(has_ended(&world, host));
+    assert_eq!(world.engine.host_kind(host), None);
+    assert!(world.engine.visit_host(host).is_none());
+    assert!(interrupt.is_raised());
     assert!(matches!(
-        hosts.submit(Some(host.id()), job("value")),
+        world.submit(Placement::On(host), "value"),
         Err(SubmitError::NoSuchHost(_))
     ));
 }
 
 #[test]
 fn a_host_with_code_that_never_returns_is_left_alone_and_ends_when_it_returns() {
-    let (world, hosts) = ready_world(2);
-    let host = hosts.launch(Some("busy".to_owned()), None).unwrap();
-    let _task = hosts.submit(Some(host.id()), job("gate")).unwrap();
-    until_inside(&world, 1);
-    host.close();
-    assert!(
-        host.wait_ended(&Wait::until(Deadline::after(Duration::from_millis(5))))
-            .is_err()
-    );
-    assert_eq!(host.state(), HostState::Closing);
+    let world = World::ready(2);
+    let host = world.launch(HostKind::Interpreter, Some("busy")).unwrap();
+    let _task = world.submit(Placement::On(host), "gate").unwrap();
+    world.until_inside(1);
+    world.engine.close_host(host);
+    assert!(world.engine.wait_host_ended(host, &briefly()).is_err());
+    assert_eq!(world.engine.host_state(host), HostState::Closing);
     assert!(matches!(
-        hosts.submit(Some(host.id()), job("value")),
+        world.submit(Placement::On(host), "value"),
         Err(SubmitError::HostClosed(name)) if name == "busy"
     ));
     world.gate.open();
-    host.wait_ended(&soon()).unwrap();
+    world.engine.wait_host_ended(host, &soon()).unwrap();
 }
 
 #[test]
 fn a_host_closed_while_it_starts_never_runs_a_task() {
-    let (world, hosts) = world_with_crew(2);
-    let host = hosts.launch(None, None).unwrap();
-    let task = hosts.submit(Some(host.id()), job("value")).unwrap();
-    host.close();
-    assert!(matches!(ended(&task), Outcome::Cancelled));
-    world.launch_gate.open();
-    host.wait_ended(&soon()).unwrap();
+    for kind in [HostKind::Interpreter, HostKind::Isolate] {
+        let world = World::new(2);
+        world.set_room(1);
+        let host = world.launch(kind, None).unwrap();
+        let task = world.submit(Placement::On(host), "value").unwrap();
+        world.engine.close_host(host);
+        assert!(matches!(ended(&task), TaskOutcome::Cancelled));
+        world.launch_gate.open();
+        world.engine.wait_host_ended(host, &soon()).unwrap();
+        assert!(has_ended(&world, host));
+    }
+}
+
+#[test]
+fn a_visitor_keeps_a_host_from_ending() {
+    let world = World::ready(2);
+    let host = world.host(HostKind::Interpreter);
+    let visit = world.engine.visit_host(host).unwrap();
+    world.engine.close_host(host);
+    assert!(world.engine.wait_host_ended(host, &briefly()).is_err());
+    drop(visit);
+    world.engine.wait_host_ended(host, &soon()).unwrap();
 }
 
 #[test]
 fn a_task_whose_agent_gives_up_has_died() {
-    let (_world, hosts) = ready_world(2);
-    let task = hosts.submit(None, job("drop")).unwrap();
-    assert!(matches!(ended(&task), Outcome::Died(text) if text.contains("gave the task up")));
-    assert!(matches!(
-        ended(&hosts.submit(None, job("value")).unwrap()),
-        Outcome::Value(_)
-    ));
+    let world = World::ready(2);
+    let task = world.spawn("drop");
+    assert!(matches!(ended(&task), TaskOutcome::Died(text) if text.contains("gave the task up")));
+    assert_eq!(value(&world.spawn("value")), "42");
 }
 
 #[test]
 fn shutdown_counts_the_threads_that_stay_behind_and_refuses_new_work() {
-    let (world, hosts) = ready_world(2);
-    let waiting = hosts.submit(None, job("wait")).unwrap();
-    let _stuck = hosts.submit(None, job("gate")).unwrap();
-    until_inside(&world, 1);
+    let world = World::ready(2);
+    let waiting = world.spawn("wait");
+    let _stuck = world.spawn("gate");
+    world.until_inside(1);
     until_running(&waiting);
-    let left = hosts.shutdown(&Wait::until(Deadline::after(Duration::from_millis(50))));
+    let left = world
+        .engine
+        .shutdown(&Wait::until(Deadline::after(Duration::from_millis(50))));
     assert!(left >= 1);
-    assert!(matches!(ended(&waiting), Outcome::Cancelled));
+    assert!(matches!(ended(&waiting), TaskOutcome::Cancelled));
     assert!(matches!(
-        hosts.submit(None, job("value")),
-        Err(SubmitError::Unavailable(_))
+        world.submit(INTERPRETERS, "value"),
+        Err(SubmitError::Unavailable { .. })
     ));
     world.gate.open();
-    assert_eq!(hosts.shutdown(&soon()), 0);
+    assert_eq!(world.engine.shutdown(&soon()), 0);
+}
+
+#[test]
+fn shutdown_retires_the_driver_once_and_after_the_hosts() {
+    let world = World::ready(2);
+    world.set_room(1);
+    world.restless.store(3, Ordering::SeqCst);
+    let host = world.host(HostKind::Isolate);
+    until_running(&world.submit(Placement::On(host), "wait").unwrap());
+    assert_eq!(world.engine.shutdown(&soon()), 3);
+    assert_eq!(world.engine.shutdown(&soon()), 3);
+    assert_eq!(
+        *world.retired.lock().unwrap(),
+        [0],
+        "no host was left when it was told"
+    );
+}
+
+#[test]
+fn the_driver_is_retired_although_a_host_does_not_end() {
+    let world = World::ready(2);
+    let _stuck = world.spawn("gate");
+    world.until_inside(1);
+    assert!(world.engine.shutdown(&briefly()) >= 1);
+    assert_eq!(*world.retired.lock().unwrap(), [1]);
+    world.gate.open();
 }
 
 #[test]
 fn idle_threads_beyond_a_few_go_home() {
-    let (world, hosts) = ready_world(2);
-    let host = hosts.launch(None, None).unwrap();
+    let world = World::ready(2);
+    let host = world.host(HostKind::Interpreter);
     let tasks: Vec<_> = (0..40)
-        .map(|_| hosts.submit(Some(host.id()), job("gate")).unwrap())
+        .map(|_| world.submit(Placement::On(host), "gate").unwrap())
         .collect();
     for task in &tasks {
         until_running(task);
     }
-    assert!(host.summary().threads >= 40);
+    assert!(world.summary(host).unwrap().threads >= 40);
     world.gate.open();
     for task in &tasks {
         ended(task);
     }
-    while host.summary().threads > 5 {
+    while world.summary(host).unwrap().threads > 5 {
         thread::yield_now();
     }
 }
 
 #[test]
 fn jobs_from_many_threads_are_each_run_once() {
-    let (_world, hosts) = ready_world(2);
-    thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                for _ in 0..500 {
-                    let task = hosts.submit(None, job("value")).unwrap();
-                    assert!(matches!(ended(&task), Outcome::Value(_)));
-                }
-            });
-        }
-    });
-    assert_eq!(hosts.shutdown(&soon()), 0);
+    for kind in [HostKind::Interpreter, HostKind::Isolate] {
+        let world = World::ready(2);
+        world.set_room(2);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        let task = world.submit(Placement::Crew(kind), "value").unwrap();
+                        assert_eq!(value(&task), "42");
+                    }
+                });
+            }
+        });
+        assert_eq!(world.engine.shutdown(&soon()), 0);
+    }
 }
 
 #[test]
 fn tasks_that_are_cancelled_at_any_moment_always_end() {
-    let (_world, hosts) = ready_world(2);
-    thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                for round in 0..500 {
-                    let task = hosts.submit(None, job("wait")).unwrap();
-                    for _ in 0..round % 64 {
-                        std::hint::spin_loop();
+    for kind in [HostKind::Interpreter, HostKind::Isolate] {
+        let world = World::ready(2);
+        world.set_room(2);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for round in 0..500 {
+                        let task = world.submit(Placement::Crew(kind), "wait").unwrap();
+                        for _ in 0..round % 64 {
+                            std::hint::spin_loop();
+                        }
+                        task.cancel();
+                        assert!(matches!(ended(&task), TaskOutcome::Cancelled));
                     }
-                    hosts.cancel(&task);
-                    assert!(matches!(ended(&task), Outcome::Cancelled));
-                }
-            });
-        }
-    });
-    assert_eq!(hosts.shutdown(&soon()), 0);
+                });
+            }
+        });
+        assert_eq!(world.engine.shutdown(&soon()), 0);
+    }
 }

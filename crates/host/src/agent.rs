@@ -1,6 +1,6 @@
 //! The threads that work in a host: each has an agent, which the native module finds through [`with_current`].
 
-use atoll_core::client::Agent;
+use atoll_core::client::{Agent, AgentRole, Engine, HostId};
 use atoll_py::{Attached, Owned, Raised, Result};
 use std::cell::RefCell;
 
@@ -20,12 +20,15 @@ pub fn with_current<R>(body: impl FnOnce(Option<&mut Agent>) -> R) -> R {
 /// While it lives, this thread is the agent's.
 ///
 /// Drop it after the thread's Python state is gone: the host ends once its agents are gone.
-pub(crate) struct Place(());
+#[derive(Debug)]
+pub struct Place(());
 
 impl Place {
-    pub(crate) fn take(agent: Agent) -> Self {
+    /// `None`: the host is gone.
+    pub(crate) fn take(engine: Engine, host: HostId, role: AgentRole) -> Option<Self> {
+        let agent = Agent::enter(engine, host, role)?;
         CURRENT.with_borrow_mut(|current| *current = Some(agent));
-        Self(())
+        Some(Self(()))
     }
 }
 
@@ -51,14 +54,27 @@ pub(crate) fn serve(py: Attached<'_>) {
 /// Imports the agent's Python half, and with it the native module.
 ///
 /// Returns: owned. Needs: attached. May run Python: yes.
-pub(crate) fn module(py: Attached<'_>) -> Result<Owned<'_>> {
+pub fn module(py: Attached<'_>) -> Result<Owned<'_>> {
     py.import(c"atoll._agent")
+}
+
+/// Makes this interpreter look for modules in these folders.
+///
+/// Needs: attached. May run Python: yes.
+pub fn set_path(py: Attached<'_>, path: &[String]) -> Result<()> {
+    let list = py.import(c"sys")?.borrow().attr(c"path")?;
+    list.borrow().call_method(c"clear", &[])?;
+    for folder in path {
+        let folder = py.string(folder)?;
+        list.borrow().call_method(c"append", &[folder.borrow()])?;
+    }
+    Ok(())
 }
 
 /// What a person needs to know of an exception, in a line.
 ///
 /// Needs: attached. May run Python: yes.
-pub(crate) fn line_of(py: Attached<'_>, raised: Raised) -> String {
+pub fn line_of(py: Attached<'_>, raised: Raised) -> String {
     let exception = raised.take(py);
     match exception.borrow().repr() {
         Ok(text) => text,

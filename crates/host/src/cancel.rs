@@ -12,15 +12,11 @@
 //! - in a finalizer or a weak reference's callback, where exceptions are reported and dropped. That is noticed when the
 //!   exception arrives ([`arrived_in_vain`]), and it is thrown once more, a little later.
 
-use crate::subinterpreter::SubinterpreterDriver;
-use atoll_core::clock::Deadline;
-use atoll_core::host::{Host, HostState};
-use atoll_core::park::Wait;
-use atoll_core::task::{Phase, Task};
+use crate::inhabited::Inhabited;
+use atoll_core::client::{Deadline, HostId, HostState, Phase, Task, Wait};
 use atoll_py::interpreter::throw_into;
 use atoll_py::types::Exact;
 use atoll_py::{Attached, Borrowed, FREE_THREADED, Owned, Result, ffi};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a module may take to be imported before that is taken for the task's own work.
@@ -35,14 +31,36 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 /// swallowed, and a host that closes has no time for code that goes on.
 const FIRST_GRACE: Duration = Duration::from_millis(200);
 
+/// How long a task may take to notice a thrown exception before its thread's waits are ended once more, at first: the kick
+/// may have come just before it fell asleep.
+const FIRST_KICK_PAUSE: Duration = Duration::from_millis(2);
+
 /// What is to be done: these tasks of this host are to be cancelled.
 pub(crate) struct Errand {
-    pub(crate) driver: SubinterpreterDriver,
-    pub(crate) host: Arc<Host>,
-    pub(crate) tasks: Vec<Arc<Task>>,
+    inhabited: Inhabited,
+    host: HostId,
+    tasks: Vec<Task>,
+    /// The task that runs on the interpreter's owner, if the exception was thrown at it and it has not noticed yet: it may
+    /// wait somewhere, and there is a way to end that.
+    unnoticed: Option<Unnoticed>,
+}
+
+struct Unnoticed {
+    task: Task,
+    thread: u64,
+    pause: Duration,
 }
 
 impl Errand {
+    pub(crate) fn new(inhabited: Inhabited, host: HostId, tasks: Vec<Task>) -> Self {
+        Self {
+            inhabited,
+            host,
+            tasks,
+            unnoticed: None,
+        }
+    }
+
     /// Throws at every task; comes back for those that were importing, and, while the host closes, for those that go on.
     ///
     /// Needs: detached, on a thread that no interpreter knows.
@@ -51,25 +69,27 @@ impl Errand {
         let mut grace = FIRST_GRACE;
         let patience = Deadline::after(IMPORT_PATIENCE);
         loop {
-            let is_patient = !patience.has_passed() && self.host.state() != HostState::Closing;
+            let is_patient = !patience.has_passed() && !self.host_is_closing();
             let frames = if is_patient { FRAMES_LOOKED_AT } else { 1 };
             let Some(all_thrown) = self.visit(frames) else {
                 return;
             };
             let wait = if !all_thrown {
                 pause = (pause * 2).min(LONGEST_PAUSE);
-                pause
-            } else if self.host.state() == HostState::Closing {
+                Deadline::after(pause)
+            } else if self.host_is_closing() {
                 grace *= 2;
-                grace
+                Deadline::after(grace)
             } else {
+                self.kick_until(Deadline::NEVER);
                 return;
             };
             self.tasks.retain(|task| !task.is_ended());
-            let Some(first) = self.tasks.first() else {
+            let Some(first) = self.tasks.first().cloned() else {
                 return;
             };
-            let ended = first.wait(&Wait::until(Deadline::after(wait)));
+            self.kick_until(wait);
+            let ended = first.wait(&Wait::until(wait));
             if ended.is_err() && all_thrown {
                 for task in &self.tasks {
                     task.request_cancellation();
@@ -78,12 +98,32 @@ impl Errand {
         }
     }
 
+    fn host_is_closing(&self) -> bool {
+        self.inhabited.engine().host_state(self.host) == HostState::Closing
+    }
+
+    /// Ends the waits of the owner's thread until its task has noticed, or until `deadline`.
+    fn kick_until(&mut self, deadline: Deadline) {
+        while let Some(unnoticed) = &mut self.unnoticed {
+            let Some(kick) = self.inhabited.kick_for(unnoticed.thread) else {
+                return;
+            };
+            kick();
+            let pause = Deadline::after(unnoticed.pause).earlier(deadline);
+            unnoticed.pause = (unnoticed.pause * 2).min(LONGEST_PAUSE);
+            match unnoticed.task.wait_cancelled(&Wait::until(pause)) {
+                Ok(()) => self.unnoticed = None,
+                Err(_) if deadline.has_passed() => return,
+                Err(_) => {}
+            }
+        }
+    }
+
     /// Enters the interpreter and throws wherever it can be done now. `None`: the interpreter is gone.
-    fn visit(&self, frames: usize) -> Option<bool> {
-        let visitor = self.host.visit()?;
-        let handle = self.driver.handle_of(&self.host)?;
-        // SAFETY: the handle's interpreter lives as long as `visitor`, which outlives the visit (S1 of `subinterpreter`).
-        let visit = unsafe { handle.enter() };
+    fn visit(&mut self, frames: usize) -> Option<bool> {
+        let visitor = self.inhabited.engine().visit_host(self.host)?;
+        // SAFETY: the host, and so its interpreter, lives as long as `visitor`, which outlives the visit (S1 of `inhabited`).
+        let visit = unsafe { self.inhabited.interpreter().enter() };
         let thrown = self
             .throw(visit.attached(), frames)
             .unwrap_or_else(|raised| {
@@ -95,7 +135,7 @@ impl Errand {
         Some(thrown)
     }
 
-    fn throw(&self, py: Attached<'_>, frames: usize) -> Result<bool> {
+    fn throw(&mut self, py: Attached<'_>, frames: usize) -> Result<bool> {
         let class = py.import(c"atoll._native")?;
         let class = class.borrow().attr(c"CancellationArrives")?;
         // From here on only C code runs, so the GIL stays here and the other threads where they are.
@@ -107,10 +147,21 @@ impl Errand {
                 all_thrown = false;
                 continue;
             }
+            let mut thrown_at = None;
             task.throw_cancellation(|thread| {
                 // SAFETY: the class is alive. A thread that is gone has no task (the task's invariant T2).
                 unsafe { throw_into(py, thread, class.as_ptr()) };
+                thrown_at = Some(thread);
             });
+            if let Some(thread) = thrown_at
+                && self.inhabited.kick_for(thread).is_some()
+            {
+                self.unnoticed = Some(Unnoticed {
+                    task: task.clone(),
+                    thread,
+                    pause: FIRST_KICK_PAUSE,
+                });
+            }
         }
         Ok(all_thrown)
     }
@@ -120,7 +171,7 @@ impl Errand {
         if FREE_THREADED {
             return Ok(false);
         }
-        let Some(state) = self.driver.state_of(thread) else {
+        let Some(state) = self.inhabited.state_of(thread) else {
             return Ok(false);
         };
         // SAFETY: the thread runs a task, so it has not left its state; this thread holds the GIL.

@@ -8,6 +8,9 @@
 //! Whoever changes a signature, a layout or an order here raises [`VERSION`].
 
 mod channels;
+pub(crate) mod driving;
+pub(crate) mod hosts;
+pub(crate) mod tasks;
 
 pub use channels::{RawCase, RawStats, RawWait, Status};
 pub(crate) use channels::{capacity_from_raw, capacity_to_raw};
@@ -17,7 +20,7 @@ use crate::message::Message;
 use std::ffi::c_void;
 
 /// The version of the table and of every layout that crosses it.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What an engine hands to the copies of the library that use it.
 #[repr(C)]
@@ -28,15 +31,16 @@ pub struct Table {
     pub size: u32,
     pub(crate) engine: *const Engine,
     pub(crate) channels: ChannelTable,
-    pub(crate) hosts: crate::abi::hosts::HostTable,
+    pub(crate) hosts: hosts::HostTable,
+    pub(crate) driving: driving::DrivingTable,
+    pub(crate) tasks: tasks::TaskTable,
+    pub(crate) write_whole: unsafe extern "C" fn(*const Engine, i32, *const u8, usize) -> i32,
 }
 
 // SAFETY: the engine is Sync and lives for ever; the rest are function pointers.
 unsafe impl Send for Table {}
 // SAFETY: as above.
 unsafe impl Sync for Table {}
-
-pub(crate) mod hosts;
 
 /// A reference to a channel, as it crosses the table. Each one counts.
 pub(crate) type RawChannel = *const c_void;
@@ -92,15 +96,34 @@ pub(crate) struct ChannelTable {
 
 impl Table {
     /// Starts an engine and makes its table. Both live as long as the process: threads may use them
-    /// until its very end.
-    pub(crate) fn start() -> &'static Self {
+    /// until its very end. `crew_size`: how many hosts a crew has at most, if not one for each core.
+    pub(crate) fn start(crew_size: Option<usize>) -> &'static Self {
         let engine = Box::leak(Box::new(Engine::new()));
         Box::leak(Box::new(Self {
             version: VERSION,
             size: size_of::<Self>() as u32,
             engine,
             channels: channels::TABLE,
-            hosts: hosts::table(engine),
+            hosts: hosts::table(engine, crew_size),
+            driving: driving::TABLE,
+            tasks: tasks::TABLE,
+            write_whole,
         }))
     }
+}
+
+/// 0, or the error's number.
+unsafe extern "C" fn write_whole(
+    engine: *const Engine,
+    descriptor: i32,
+    bytes: *const u8,
+    length: usize,
+) -> i32 {
+    // SAFETY: the engine lives for ever; the caller's bytes are there during the call.
+    let (engine, bytes) = unsafe { (&*engine, std::slice::from_raw_parts(bytes, length)) };
+    engine
+        .streams
+        .write_whole(descriptor, bytes)
+        .err()
+        .unwrap_or(0)
 }

@@ -3,7 +3,9 @@
 //! The same code serves the copy of the library that owns the engine and any copy that attached to it.
 
 mod channels;
+mod driving;
 mod hosts;
+mod tasks;
 mod waits;
 
 pub use crate::abi::RawStats as ChannelStats;
@@ -14,7 +16,9 @@ pub use crate::region::Region;
 pub use channels::{
     BatchError, Case, End, Op, Outcome, Poisoner, Role, SelectError, Selected, SendError,
 };
+pub use driving::{Agent, AgentRole, HostVisit};
 pub use hosts::*;
+pub use tasks::{CancelStep, Job, Phase, Task, TaskOutcome};
 pub use waits::{Bell, Interrupt, Wait};
 
 use crate::abi::{self, Table};
@@ -72,12 +76,26 @@ impl fmt::Display for AbiMismatch {
 
 impl std::error::Error for AbiMismatch {}
 
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Engine({:p})", self.table)
+    }
+}
+
 impl Engine {
     /// Starts the engine of this process. To be called once, by the copy in the main namespace.
     #[must_use]
     pub fn start() -> Self {
         Self {
-            table: Table::start(),
+            table: Table::start(None),
+        }
+    }
+
+    /// As [`Self::start`], with crews of this size at most.
+    #[must_use]
+    pub fn start_with_crew(size: usize) -> Self {
+        Self {
+            table: Table::start(Some(size)),
         }
     }
 
