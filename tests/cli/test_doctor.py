@@ -135,6 +135,7 @@ def test_the_current_folder_is_not_searched_for_what_the_packages_import(
 def test_without_names_every_distribution_with_compiled_modules_is_probed(site: Path, doctor: Doctor) -> None:
     install(site, "islet", LOADS)
     install(site, "skerry", LOADS, record=False)  # as Debian installs: without a list of files
+    (site / "wreck-1.0.dist-info").mkdir()  # what a broken uninstallation leaves
 
     names = {one["name"] for one in told(doctor("--json"))["packages"]}
 
@@ -172,7 +173,7 @@ def test_the_report_names_the_machine_the_kinds_and_the_packages_and_ends_with_a
 ) -> None:
     install(site, "islet", LOADS)
 
-    done = doctor("islet")
+    done = doctor("islet", COLUMNS="200")
 
     assert done.returncode == 0
     assert done.stderr == ""  # no bar and no lines where there is no terminal

@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from functools import partial
 from importlib.metadata import version
@@ -154,12 +155,13 @@ def memory_bytes() -> int:
 
 def packages_text(findings: Sequence[Finding], kinds: Sequence[str]) -> str:
     """The table of the packages and the advice below it."""
+    conclusion = textwrap.fill(advice(findings, kinds), columns(), break_on_hyphens=False)
     if not findings:
-        return advice(findings, kinds)
+        return conclusion
     rows = [row for finding in findings for row in package_rows(finding)]
     heads = ["package", "version", *PROBED, "why not"]
     table = fitted(heads, rows, columns(), wrap=False)
-    return f"{title('Packages with compiled modules')}{table}\n\n{advice(findings, kinds)}"
+    return f"{title('Packages with compiled modules')}{table}\n\n{conclusion}"
 
 
 def package_rows(finding: Finding) -> Iterable[list[str]]:

@@ -25,7 +25,7 @@ from atoll.cli.usage import UsageError
 
 PACKAGES = ("numpy", "scipy", "scikit-learn")
 CLUSTERS = range(2, 31)
-SEEDS = 24
+SEEDS = 12
 SAMPLES = 400
 RANKS = (1, 2, 5, 10, 20, 40)
 SHOWN_CLUSTERS = (2, 5, 8, 9, 10, 11, 12, 15, 20, 30)

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from importlib.machinery import EXTENSION_SUFFIXES
-from importlib.metadata import Distribution, distributions, packages_distributions
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,12 +28,8 @@ class Package(NamedTuple):
 
 def compiled_packages() -> list[Package]:
     """Every installed distribution that has compiled modules, but Atoll itself; sorted by name."""
-    found = {}
-    for distribution in distributions():
-        name = normal(distribution.name or "")
-        if name and name != OWN and name not in found:  # the first on the path is the one that is imported
-            found[name] = describe(distribution)
-    return [package for _, package in sorted(found.items()) if package.compiled]
+    found = (describe(distribution) for name, distribution in sorted(installed().items()) if name != OWN)
+    return [package for package in found if package.compiled]
 
 
 def named_packages(names: Iterable[str]) -> list[Package]:
@@ -41,18 +37,29 @@ def named_packages(names: Iterable[str]) -> list[Package]:
 
     Raises UsageError if there is none of a name.
     """
-    installed = {normal(one.name): one for one in reversed(list(distributions())) if one.name}
-    by_import = packages_distributions()
+    here = installed()
     result = {}
     for name in names:
-        keys = [normal(name)] if normal(name) in installed else [normal(one) for one in by_import.get(name, [])]
-        if not keys:
+        asked = [normal(name)] if normal(name) in here else [key for key, one in here.items() if provides(one, name)]
+        if not asked:
             raise UsageError(
                 f"cannot probe {name} (no such distribution is installed); see 'pip list' for those that are"
             )
-        for key in keys:
-            result[key] = describe(installed[key])
+        result.update((key, describe(here[key])) for key in asked)
     return list(result.values())
+
+
+def installed() -> dict[str, Distribution]:
+    """Every installed distribution by its normal name. Of two with one name, the first on the path is imported."""
+    found: dict[str, Distribution] = {}
+    for distribution in distributions():
+        try:
+            name, _ = distribution.metadata["Name"], distribution.metadata["Version"]
+        except Exception:  # what a folder without METADATA raises depends on the release of Python
+            continue
+        if name:
+            found.setdefault(normal(name), distribution)
+    return found
 
 
 def normal(name: str) -> str:
@@ -66,11 +73,21 @@ def normal(name: str) -> str:
 
 def describe(distribution: Distribution) -> Package:
     """Find the compiled modules of one distribution, and what to import."""
-    files = [str(path) for path in distribution.files or ()] or files_without_record(distribution)
+    files = files_of(distribution)
     compiled, imports = modules(files)
     if not compiled:
         imports = top_level(distribution, files)
-    return Package(distribution.name, distribution.version, imports, compiled)
+    return Package(distribution.name, distribution.version or "?", imports, compiled)
+
+
+def provides(distribution: Distribution, module: str) -> bool:
+    """Whether the distribution installs the top-level *module*."""
+    return any(path.split("/")[0].split(".")[0] == module for path in files_of(distribution))
+
+
+def files_of(distribution: Distribution) -> list[str]:
+    """The files of a distribution, relative to where it is installed."""
+    return [str(path) for path in distribution.files or ()] or files_without_record(distribution)
 
 
 def modules(files: Sequence[str]) -> tuple[list[str], list[str]]:

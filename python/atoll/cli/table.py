@@ -49,8 +49,8 @@ def paint(text: str, colour: str) -> str:
 
 
 def columns() -> int:
-    """How wide the terminal is; a file or a pipe gets 120 columns unless COLUMNS says else."""
-    return shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else int(os.environ.get("COLUMNS", 120))
+    """How wide the terminal is: COLUMNS if that is set; a file or a pipe gets 120."""
+    return shutil.get_terminal_size((120, 24)).columns
 
 
 def _width(text: str) -> int:
