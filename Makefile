@@ -19,7 +19,10 @@ PURE := -p atoll-core -p atoll-codec
 # Rust code that looks for a Python at compile time gets the environment's.
 WITH_PYTHON := PYO3_PYTHON="$$(cd $(BIN) && pwd -P)/python"
 
-.PHONY: help build demo test test-rust loom test-python lint lint-rust lint-python format bench clean
+# Room for 15 isolates: glibc reads this when a process starts. Without it about five fit.
+WITH_ROOM := GLIBC_TUNABLES="$${GLIBC_TUNABLES:+$$GLIBC_TUNABLES:}glibc.rtld.nns=16"
+
+.PHONY: help build demo test test-rust loom test-python soak lint lint-rust lint-python format bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -32,12 +35,12 @@ demo: build ## measure every module of the standard library on all cores (ARGS="
 
 test: lint test-rust loom test-python ## lints, Rust tests, loom models, Python tests
 
-test-rust: ## tests of the crates without Python
+test-rust: build ## tests of the Rust crates
 	@if cargo nextest --version >/dev/null 2>&1; then \
-	  cargo nextest run $(PURE) --no-fail-fast; \
+	  $(WITH_PYTHON) cargo nextest run $(PURE) -p atoll-host --no-fail-fast; \
 	else \
 	  echo "cargo-nextest is not installed: using cargo test (install it with 'cargo install --locked cargo-nextest')"; \
-	  cargo test $(PURE) --lib --tests --no-fail-fast; \
+	  $(WITH_PYTHON) cargo test $(PURE) -p atoll-host --lib --tests --no-fail-fast; \
 	fi
 	@cargo test $(PURE) --doc --quiet
 
@@ -46,8 +49,12 @@ loom: ## exhaustive models of the concurrent parts (crates/core/tests/loom_*.rs)
 	  cargo test -p atoll-core --release --test 'loom*' --quiet
 
 test-python: ## Python tests (ARGS="-k select")
-	@scripts/build test
-	@$(BIN)/python -m pytest $(ARGS)
+	@scripts/build test packages
+	@$(WITH_ROOM) $(BIN)/python -m pytest $(ARGS)
+
+soak: ## a mixed load on four isolates for 200 seconds (SECONDS=20)
+	@scripts/build test packages
+	@$(WITH_ROOM) $(BIN)/python -m tests.isolates.soak $(or $(SECONDS),200)
 
 lint: lint-rust lint-python ## formatting, clippy, ruff, mypy
 

@@ -136,7 +136,7 @@ def spin(started: atoll.Sender[int]) -> None:
     """A loop without end."""
     started.send(1)
     while True:
-        [number for number in range(100)]
+        sum(range(100))
 
 
 def sleep(started: atoll.Sender[int]) -> None:

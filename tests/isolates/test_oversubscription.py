@@ -45,9 +45,8 @@ def test_by_default_the_isolates_divide_the_cores_among_them(run_program: RunPro
     needs("numpy", "scipy", "scikit-learn", "threadpoolctl", "polars")
     cores = os.process_cpu_count() or 1
 
-    out = check(
-        run_program(PROGRAM, env={**UNSET, "ATOLL_ISOLATE_THREADS": None, "GLIBC_TUNABLES": "glibc.rtld.nns=16"})
-    )
+    env = {**UNSET, "ATOLL_ISOLATE_THREADS": None, "GLIBC_TUNABLES": "glibc.rtld.nns=16"}
+    out = check(run_program(PROGRAM, env=env))
 
     # As many isolates as cores, and 15 at most, run at once.
     share = max(1, cores // min(cores, 15))
