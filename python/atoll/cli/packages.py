@@ -38,7 +38,7 @@ def named_packages(names: Iterable[str]) -> list[Package]:
     Raises UsageError if there is none of a name.
     """
     here = installed()
-    result = {}
+    result: dict[str, Package] = {}
     for name in names:
         asked = [normal(name)] if normal(name) in here else [key for key, one in here.items() if provides(one, name)]
         if not asked:
