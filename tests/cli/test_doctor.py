@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pty
@@ -17,6 +18,7 @@ from tests.cli.commands import COMMAND, TIMEOUT, atoll
 from tests.cli.distributions import install
 
 import atoll as library
+from atoll.cli import main
 
 KINDS = [kind for kind in ("interpreter", "isolate") if library.capabilities()[kind].available]
 LOADS = "from . import _bisect"
@@ -253,6 +255,19 @@ def test_a_bad_argument_is_one_line_and_exit_code_2(arguments: list[str], compla
     assert (done.returncode, done.stdout) == (2, "")
     assert complaint in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_where_nothing_can_host_code_the_report_says_why_and_the_exit_code_is_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = library.capabilities()
+    kinds = tuple(dataclasses.replace(one, available=False, reason="no such luck", remedy="") for one in here)
+    monkeypatch.setattr(library, "capabilities", lambda: dataclasses.replace(here, kinds=kinds))
+
+    code = main(["doctor"])
+
+    assert code == 1
+    assert capsys.readouterr().out.count("no such luck") == len(kinds)
 
 
 def test_numpy_loads_in_isolates_and_not_in_sub_interpreters(doctor: Doctor) -> None:

@@ -193,7 +193,7 @@ def advice(findings: Sequence[Finding], kinds: Sequence[str]) -> str:
     """One line that says what to do."""
     total = sum(not one.broken for one in findings)
     if not kinds:
-        return "Nothing can host code here; the reasons are above."
+        return "Nothing can host code here; see why above."
     if not total:
         return "No package with compiled modules works here: pure Python runs in every kind."
     counts = {kind: count(findings, kind) for kind in kinds}
@@ -201,15 +201,17 @@ def advice(findings: Sequence[Finding], kinds: Sequence[str]) -> str:
         f"{counts[kind]} of {total} " + ("packages load in " if place == 0 else "in ") + PLURAL[kind]
         for place, kind in enumerate(sorted(kinds, key=PROBED.index, reverse=True))
     )
-    if counts.get("isolate", -1) >= counts.get("interpreter", 0):
-        if counts["isolate"] == counts.get("interpreter"):
-            return f"{said}: either kind serves; kind='auto' (the default) takes isolates."
+    if not any(counts.values()):
+        return f"{said}: concurrent.futures.ProcessPoolExecutor is for these."
+    if "isolate" not in counts:
+        if counts["interpreter"] == total:
+            return f"{said}: use kind='interpreter', which kind='auto' (the default) takes."
+        return f"{said}; isolates, which are for the others, cannot be had here."
+    if counts["isolate"] > counts.get("interpreter", 0):
         return f"{said}: use kind='isolate', which kind='auto' (the default) takes."
-    if "isolate" in kinds:
-        return f"{said}: use kind='interpreter'."
-    if counts["interpreter"] == total:
-        return f"{said}: kind='interpreter' serves."
-    return f"{said}; isolates, which are for the others, cannot be had here."
+    if counts["isolate"] == counts["interpreter"]:
+        return f"{said}: either kind serves; kind='auto' (the default) takes isolates."
+    return f"{said}: use kind='interpreter'."
 
 
 def document(here: Capabilities, findings: Sequence[Finding]) -> dict[str, Any]:
