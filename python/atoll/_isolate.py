@@ -145,10 +145,11 @@ def _set_warnings(setup: Setup) -> None:
 
     sys.warnoptions[:] = setup["warnoptions"]
     warnings.resetwarnings()
+    filters: Any = warnings.filters
     for action, message, (module, name), where, line in setup["warnings"]:
         category = _find_category(module, name)
         if category is not None:
-            warnings.filters.append((action, _compiled(message), category, _compiled(where), line))  # type: ignore[attr-defined]
+            filters.append((action, _compiled(message), category, _compiled(where), line))
 
 
 def _find_category(module: str, name: str) -> Any:
@@ -221,10 +222,12 @@ class _Baseline:
 
     def take(self) -> None:
         import threading
+        import warnings
 
         self.main = sys.modules["__main__"]
         self.main_names = dict(vars(self.main))
         self.path = list(sys.path)
+        self.warning_filters = list(warnings.filters)
         self.hooks = {name: getattr(sys, name, _ABSENT) for name in _HOOKS}
         self.thread_hook = threading.excepthook
         self.builtin_names = dict(vars(builtins))
@@ -261,6 +264,13 @@ class _Baseline:
         gc.enable()
         gc.set_debug(0)
         gc.set_threshold(*self.gc_threshold)
+
+    def restore_warnings(self) -> None:
+        """The filters of the start, for what is said between two sessions."""
+        import warnings
+
+        filters: Any = warnings.filters
+        filters.extend(self.warning_filters)
 
     def _restore_builtins(self) -> None:
         names = vars(builtins)

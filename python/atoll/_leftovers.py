@@ -25,6 +25,9 @@ if TYPE_CHECKING:  # typing costs every new interpreter 2 ms
 PATIENCE = 0.4
 """Seconds that one call of `stop_all` waits for threads to end."""
 
+WORKER_PATIENCE = 0.05
+"""Seconds for the idle workers of executors."""
+
 DAEMON_PATIENCE = 0.1
 """Seconds for threads that no Python waits for at its end; they end later, when they come back from C code."""
 
@@ -64,7 +67,7 @@ def _stop_idle_workers() -> Callable[[], None]:
     if pools is None or not pools._threads_queues:
         return lambda: None
     executors = set()
-    queues = []
+    queues, workers = [], []
     with pools._global_shutdown_lock:
         for thread, queue in list(pools._threads_queues.items()):
             # The first argument of a worker is the weak reference to its executor.
@@ -75,6 +78,11 @@ def _stop_idle_workers() -> Callable[[], None]:
                 executor._shutdown = True
             queue.put(None)
             queues.append(queue)
+            workers.append(thread)
+    # Idle ones are gone in a moment, quietly: nothing needs to be thrown at them.
+    deadline = time.monotonic() + WORKER_PATIENCE
+    for worker in workers:
+        worker.join(max(0.0, deadline - time.monotonic()))
 
     def revive() -> None:
         for queue in queues:
@@ -319,9 +327,11 @@ def _still_wanted(current: list[Any], first: list[Any]) -> list[Any]:
 
 def _drop_warnings() -> None:
     """Filters and registries hold the session's classes; `begin` sets the filters of the next one."""
-    if (warnings := sys.modules.get("warnings")) is not None:
-        warnings.resetwarnings()
-        getattr(warnings, "onceregistry", {}).clear()
+    import warnings
+
+    warnings.resetwarnings()
+    _isolate.baseline.restore_warnings()
+    getattr(warnings, "onceregistry", {}).clear()
 
 
 def _close_loop() -> None:
