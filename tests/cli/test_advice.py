@@ -45,6 +45,7 @@ def test_broken_packages_are_not_counted() -> None:
     found = [one._replace(broken="needs libsea") for one in findings([NO], [NO])] + findings([NO], [YES])
 
     assert advice(found, ["interpreter", "isolate"]).startswith("1 of 1 packages load in isolates")
+    assert "mend that first" in advice(found[:1], ["interpreter", "isolate"])
 
 
 def test_where_nothing_can_host_code_the_advice_is_to_read_why() -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import atoll
+from atoll._environment import MOST
 from atoll.cli.packages import compiled_packages, named_packages
 from atoll.cli.probes import Finding, Outcome, examine
 from atoll.cli.progress import progress
@@ -27,7 +28,6 @@ from atoll.interpreters import Capabilities
 
 PROBED = ("interpreter", "isolate")  # the kinds whose imports may differ from plain Python's
 PLURAL = {"interpreter": "sub-interpreters", "isolate": "isolates"}
-MOST = 15  # isolates in a process that `atoll run` started
 TIMEOUT = 30.0
 COLOUR = {"yes": "green", "partly": "yellow", "-": "dim"}  # all else is red
 LONGEST_NAME = 28
@@ -105,20 +105,18 @@ def machine_text(here: Capabilities) -> str:
         title("What can host code here") + fitted(["kind", "", "why"], kinds, columns(), wrap=True),
     ]
     if here["isolate"].available:
-        parts.append(title("Isolates in one process") + fitted(["", ""], isolate_rows(here), columns(), wrap=True))
+        parts.append(
+            title("Isolates in one process, started by") + fitted(["", ""], isolate_rows(here), columns(), wrap=True)
+        )
     return "\n\n".join(parts) + "\n"
 
 
 def isolate_rows(here: Capabilities) -> list[tuple[str, str]]:
-    """How many isolates fit, and how to have more."""
+    """How many isolates fit into a process, by how it is started."""
     fit = here.isolates.fit
-    rows = [
-        ("started by python", f"{fit} fit in this process, {here.isolates.open} open, {here.isolates.parked} parked")
-    ]
-    if fit < MOST:
-        rows[0] = (rows[0][0], f"{fit} fit: the loader leaves no room for more")
-        rows.append(("started by atoll run", f"{MOST} fit: 'atoll run script.py' instead of 'python script.py'"))
-    return rows
+    if fit >= MOST:
+        return [("from here, in any way", f"room for {fit}, as GLIBC_TUNABLES says so")]
+    return [("python script.py", f"room for {fit}"), ("atoll run script.py", f"room for {MOST}")]
 
 
 def title(text: str) -> str:
@@ -161,19 +159,20 @@ def packages_text(findings: Sequence[Finding], kinds: Sequence[str]) -> str:
     rows = [row for finding in findings for row in package_rows(finding)]
     heads = ["package", "version", *PROBED, "why not"]
     table = fitted(heads, rows, columns(), wrap=False)
-    return f"{title('Packages with compiled modules')}{table}\n\n{conclusion}"
+    return f"{title('Packages')}{table}\n\n{conclusion}"
 
 
 def package_rows(finding: Finding) -> Iterable[list[str]]:
     """The rows of one package: one, or one for each of two different reasons."""
     package = finding.package
+    shown = {kind: Outcome("-") if finding.broken else finding.outcomes.get(kind, Outcome("-")) for kind in PROBED}
+    cells = [paint(verdict(one), COLOUR.get(one.status, "red")) for one in shown.values()]
     if finding.broken:
-        cells = [paint("-", "dim") for _ in PROBED]
         reasons = [f"fails in plain Python: {finding.broken}"]
     else:
-        shown = [finding.outcomes.get(kind, Outcome("-")) for kind in PROBED]
-        cells = [paint(verdict(one), COLOUR.get(one.status, "red")) for one in shown]
-        reasons = list(dict.fromkeys(one.reason for one in shown if one.reason)) or [""]
+        reasons = list(dict.fromkeys(one.reason for one in shown.values() if one.reason)) or [""]
+    if len(reasons) > 1:
+        reasons = [f"{kind}: {one.reason}" for kind, one in shown.items()]
     yield [clip(package.name, LONGEST_NAME), clip(package.version, 14), *cells, reasons[0]]
     for reason in reasons[1:]:
         yield ["", "", *("" for _ in PROBED), reason]
@@ -194,8 +193,10 @@ def advice(findings: Sequence[Finding], kinds: Sequence[str]) -> str:
     total = sum(not one.broken for one in findings)
     if not kinds:
         return "Nothing can host code here; see why above."
+    if not findings:
+        return "No package with compiled modules is installed: pure Python runs in every kind."
     if not total:
-        return "No package with compiled modules works here: pure Python runs in every kind."
+        return "No package here imports in plain Python; mend that first."
     counts = {kind: count(findings, kind) for kind in kinds}
     said = "; ".join(
         f"{counts[kind]} of {total} " + ("packages load in " if place == 0 else "in ") + PLURAL[kind]

@@ -158,17 +158,18 @@ class _Children:
 
 def outcome(code: int, report: bytes, log: str, timeout: float) -> Outcome:
     """Read how a child ended."""
-    if code == -signal.SIGALRM:
-        return Outcome("hangs", f"no end after {timeout:g} s")
     told = Outcome(**json.loads(report)) if report else None
+    when = "after the import" if told else "during the import"
+    if code == -signal.SIGALRM:
+        return Outcome("hangs", f"no end within {timeout:g} s, {when}")
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     if code < 0:
         try:
             name = signal.Signals(-code).name
         except ValueError:
             name = f"signal {-code}"
-        fatal = next((line for line in lines if line.startswith(FATAL)), f"the process ends by {name}")
-        return Outcome("crashes", fatal + (", after the import" if told else ""), signal=name)
+        fatal = next((line for line in lines if line.startswith(FATAL)), "")
+        return Outcome("crashes", fatal or when, signal=name)
     if told is None:
         return Outcome(
             "crashes", f"the process ends with exit code {code}; {lines[-1] if lines else 'it says nothing'}"
