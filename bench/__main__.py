@@ -22,7 +22,9 @@ def main() -> None:
         parser.error(f"no scenario {', '.join(sorted(unknown))}; there are {', '.join(SCENARIOS)}")
 
     plan = QUICK if arguments.quick else FULL
-    names = arguments.scenarios or list(SCENARIOS)
+    names = arguments.scenarios or [
+        name for name, scenario in SCENARIOS.items() if not (arguments.quick and scenario.patience)
+    ]
     result = {"machine": describe(), **document(plan, run(plan, names))}
     print(terminal(result))
     if not arguments.scenarios:

@@ -42,13 +42,13 @@ def cell(scenario: Mapping[str, Any], rival: str) -> str:
 
 
 def tables(scenarios: Mapping[str, Any]) -> list[list[list[str]]]:
-    """The rows of each table; scenarios with the same rivals share one, whose first row is its head."""
+    """The rows of each table; scenarios with the same contenders share one, whose first row is its head."""
     groups: dict[tuple[str, ...], list[list[str]]] = {}
     for scenario in scenarios.values():
-        rivals = tuple(name for name in scenario["contenders"] if name != "atoll")
-        rows = groups.setdefault(rivals, [["", "unit", "atoll", *rivals]])
-        ours = figure(scenario, "atoll")
-        error = scenario["contenders"]["atoll"]["error"].partition(":")[0]
+        mine, *rivals = scenario["contenders"]
+        rows = groups.setdefault((mine, *rivals), [["", "unit", mine, *rivals]])
+        ours = figure(scenario, mine)
+        error = scenario["contenders"][mine]["error"].partition(":")[0]
         rows.append(
             [
                 scenario["title"],

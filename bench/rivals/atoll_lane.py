@@ -1,4 +1,4 @@
-"""Atoll: the main interpreter and a task in another, over two channels."""
+"""Atoll: the main interpreter and a task in another of either kind, over two channels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from bench.rivals.lane import Lane
 class AtollLane(Lane):
     """Two channels and a task."""
 
-    def __init__(self, capacity: int = 1024) -> None:
+    def __init__(self, kind: str = "interpreter", capacity: int = 1024) -> None:
+        self._kind = kind
         self._capacity = capacity
         self._out = atoll.Channel[Any](capacity=capacity)
         self._back = atoll.Channel[Any](capacity=capacity)
@@ -22,7 +23,7 @@ class AtollLane(Lane):
         self.get = self._back.recv
 
     def launch(self, job: str, count: int) -> None:
-        self._task = atoll.spawn(serve, job, self._out.receiver, self._back.sender, count, kind="interpreter")
+        self._task = atoll.spawn(serve, job, self._out.receiver, self._back.sender, count, kind=self._kind)
 
     def finish(self) -> None:
         self._task.result()
@@ -30,7 +31,7 @@ class AtollLane(Lane):
     def stream(self, messages: Iterable[Any], count: int) -> float:
         """One `send` a message; `for message in receiver` at the other end."""
         channel = atoll.Channel[Any](capacity=self._capacity)
-        task = atoll.spawn(iterate, channel.receiver, self._back.sender, count, kind="interpreter")
+        task = atoll.spawn(iterate, channel.receiver, self._back.sender, count, kind=self._kind)
         self.get()
         send = channel.send
         began = time.perf_counter()
@@ -43,7 +44,7 @@ class AtollLane(Lane):
     def batches(self, batch: list[int], count: int) -> float:
         """`send_many` and `recv_many`."""
         channel = atoll.Channel[int](capacity=8 * len(batch))
-        task = atoll.spawn(take_many, channel.receiver, self._back.sender, len(batch), kind="interpreter")
+        task = atoll.spawn(take_many, channel.receiver, self._back.sender, len(batch), kind=self._kind)
         self.get()
         send_many = channel.send_many
         began = time.perf_counter()

@@ -1,10 +1,13 @@
-"""What is measured. Each scenario names its contenders; the first is Atoll, the others are compared with it."""
+"""What is measured. Each scenario names its contenders; the first is ours, the others are compared with it."""
 
 from bench.scenarios.clones import CLONES
 from bench.scenarios.idle import IDLE
+from bench.scenarios.isolates import ISOLATES
 from bench.scenarios.scenario import Scenario
 from bench.scenarios.streams import STREAMS
 from bench.scenarios.tasks import TASKS
 from bench.scenarios.trips import TRIPS
 
-SCENARIOS: dict[str, Scenario] = {scenario.name: scenario for scenario in (*STREAMS, *TRIPS, *CLONES, *TASKS, *IDLE)}
+SCENARIOS: dict[str, Scenario] = {
+    scenario.name: scenario for scenario in (*STREAMS, *TRIPS, *CLONES, *TASKS, *IDLE, *ISOLATES)
+}

@@ -20,6 +20,8 @@ class Scenario:
     unit: str
     higher_is_better: bool
     contenders: dict[str, Contender]
+    patience: float = 0.0
+    """Seconds that a contender may take beyond what the plan allows; such scenarios are left out of a quick run."""
 
 
 def rate(measure: Callable[[int], float], seconds: float, start: int, limit: int) -> float:

@@ -1,6 +1,6 @@
 """The same work in main and in isolates at the same time: `python -m tests.isolates.side_by_side NAME …`.
 
-Prints one JSON object a name: `{"name": …, "isolates": n, "wrong": […]}`; exits with 1 if anything was wrong. A program
+Prints one JSON object a name: `{"name": …, "hosts": n, "wrong": […]}`; exits with 1 if anything was wrong. A program
 of its own, so that a crash fails one test, and so that each package meets a process that nobody has prepared.
 """
 
@@ -32,9 +32,9 @@ def compare(name: str, hosts: Sequence[atoll.Interpreter], pool: ThreadPoolExecu
         answers: dict[str, tuple[int, Any]] = {f"main, round {turn}": (0, work(0))}
         for seed, call in calls.items():
             try:
-                answers[f"isolate {seed}, round {turn}"] = (seed, call.result())
+                answers[f"host {seed}, round {turn}"] = (seed, call.result())
             except BaseException as error:
-                wrong.append(f"isolate {seed}, round {turn}: " + "".join(traceback.format_exception(error)))
+                wrong.append(f"host {seed}, round {turn}: " + "".join(traceback.format_exception(error)))
         wrong += [
             f"{where}: {answer!r:.400} instead of {expected[seed]!r:.400}"
             for where, (seed, answer) in answers.items()
@@ -44,18 +44,19 @@ def compare(name: str, hosts: Sequence[atoll.Interpreter], pool: ThreadPoolExecu
 
 
 def main() -> None:
-    """Compare every workload named on the command line, all in the same isolates."""
+    """Compare every workload named on the command line, all in the same hosts."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--isolates", type=int, default=4)
+    parser.add_argument("--hosts", type=int, default=4)
+    parser.add_argument("--kind", default="isolate")
     parser.add_argument("names", nargs="+", choices=list(WORKLOADS))
     arguments = parser.parse_args()
     failed = False
-    hosts = [atoll.Interpreter(kind="isolate") for _ in range(arguments.isolates)]
+    hosts = [atoll.Interpreter(kind=arguments.kind) for _ in range(arguments.hosts)]
     with ThreadPoolExecutor(len(hosts)) as pool:
         for name in arguments.names:
             wrong = compare(name, hosts, pool)
             failed = failed or bool(wrong)
-            print(json.dumps({"name": name, "isolates": len(hosts), "wrong": wrong}), flush=True)
+            print(json.dumps({"name": name, "hosts": len(hosts), "wrong": wrong}), flush=True)
     for host in hosts:
         host.close()
     sys.exit(failed)

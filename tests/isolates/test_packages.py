@@ -37,7 +37,7 @@ def test_a_package_works_in_four_isolates_at_once_as_it_does_in_main(name: str) 
     done = run_python("-m", "tests.isolates.side_by_side", name)
 
     assert done.code == 0, "\n".join(done[1:])
-    assert json.loads(done.out) == {"name": name, "isolates": 4, "wrong": []}
+    assert json.loads(done.out) == {"name": name, "hosts": 4, "wrong": []}
 
 
 @pytest.mark.slow
@@ -47,7 +47,7 @@ def test_all_packages_work_together_in_the_same_four_isolates() -> None:
     done = run_python("-m", "tests.isolates.side_by_side", *names)
 
     assert [json.loads(line) for line in check(done).splitlines()] == [
-        {"name": name, "isolates": 4, "wrong": []} for name in names
+        {"name": name, "hosts": 4, "wrong": []} for name in names
     ]
 
 
