@@ -1,4 +1,4 @@
-//! One host: its queue of jobs, its threads, and its life from launch to end.
+//! One host: its life from launch to end, and what becomes of its tasks. Who does them: [`crate::jobs`].
 //!
 //! # The life of a host
 //!
@@ -15,20 +15,16 @@
 
 use crate::client::HostId;
 use crate::hosts::{HostsInner, SubmitError};
-use crate::park::{Interrupt, SpinBudget, Wait, WaitQueue};
-use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use crate::sync::{Arc, Mutex, lock};
+use crate::jobs::{Jobs, Seat};
+use crate::park::{Interrupt, Wait, WaitQueue};
+use crate::sync::Arc;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::task::{Job, Outcome, Task};
 use crate::waiting::{Unfinished, wait_for};
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Weak;
 
-/// How many threads of a host wait for work when there is none; the others go home.
-const IDLE_THREADS: usize = 4;
-/// How many threads are on their way into a host at a time. Whoever takes a job and leaves others behind asks for the next
-/// one, so there are soon as many threads as blocked tasks; but a burst of short tasks is done by a few.
-const ARRIVING_THREADS: usize = 2;
+pub use crate::jobs::AgentRole;
 
 /// What kind of place a host is.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -96,16 +92,10 @@ pub struct HostSummary {
     pub threads: usize,
 }
 
+/// What a host keeps under the lock of its jobs.
 struct Inner {
     state: HostState,
-    queue: VecDeque<Job>,
     running: Vec<Arc<Task>>,
-    /// Threads that count for H1.
-    threads: usize,
-    /// Threads that wait for a job.
-    idle: usize,
-    /// Threads that were asked for and have not asked for a job yet.
-    arriving: usize,
     /// Threads that are in the interpreter for a moment.
     visitors: usize,
     /// Nobody may enter any more (H2).
@@ -114,39 +104,18 @@ struct Inner {
     reason: Option<String>,
 }
 
-impl Inner {
-    /// Whether the queue needs one more thread, which then counts.
-    fn ask_for_thread(&mut self) -> bool {
-        let needs_thread = self.state == HostState::Ready
-            && self.arriving < ARRIVING_THREADS
-            && self.queue.len() > self.idle + self.arriving;
-        self.threads += usize::from(needs_thread);
-        self.arriving += usize::from(needs_thread);
-        needs_thread
-    }
-}
-
 /// One place where code runs.
 pub struct Host {
     id: HostId,
     kind: HostKind,
     name: String,
     interrupt: Interrupt,
-    inner: Mutex<Inner>,
-    /// How many jobs are queued: what an idle thread looks at while it spins.
-    queued: AtomicUsize,
-    /// Threads that spin, looking for a job: while there is one, nobody need be woken for a new job. A thread that stops
-    /// looking registers as a waiter and looks once more, and whoever takes a job and leaves others wakes the next.
-    looking: AtomicUsize,
-    /// Set together with `Closing`, for the same look.
-    closing: AtomicBool,
+    /// Its queue, its threads (H1), and everything else that its lock guards.
+    jobs: Jobs<Job, Inner>,
     /// Queued and running tasks: what placement compares.
     load: AtomicUsize,
-    /// Idle threads wait here.
-    jobs: WaitQueue,
     /// Whoever waits for a change of state, or for threads to leave, waits here.
     changes: WaitQueue,
-    spin: SpinBudget,
     hosts: Weak<HostsInner>,
 }
 
@@ -167,33 +136,26 @@ impl Host {
         name: String,
         hosts: Weak<HostsInner>,
     ) -> Arc<Self> {
-        let (state, owner) = match kind {
-            HostKind::Main => (HostState::Ready, 0),
-            HostKind::Interpreter | HostKind::Isolate => (HostState::Starting, 1),
+        let (state, has_owner) = match kind {
+            HostKind::Main => (HostState::Ready, false),
+            HostKind::Interpreter | HostKind::Isolate => (HostState::Starting, true),
+        };
+        let inner = Inner {
+            state,
+            running: Vec::new(),
+            visitors: 0,
+            sealed: false,
+            reason: None,
         };
         Arc::new(Self {
             id,
             kind,
             name,
             interrupt: Interrupt::new(),
-            inner: Mutex::new(Inner {
-                state,
-                queue: VecDeque::new(),
-                running: Vec::new(),
-                threads: owner,
-                idle: 0,
-                arriving: owner,
-                visitors: 0,
-                sealed: false,
-                reason: None,
-            }),
-            queued: AtomicUsize::new(0),
-            looking: AtomicUsize::new(0),
-            closing: AtomicBool::new(false),
+            // Sleeps and lock waits of an isolate's owner can be ended from outside, those of its other threads cannot.
+            jobs: Jobs::new(inner, has_owner, kind == HostKind::Isolate),
             load: AtomicUsize::new(0),
-            jobs: WaitQueue::new(),
             changes: WaitQueue::new(),
-            spin: SpinBudget::eager(),
             hosts,
         })
     }
@@ -220,31 +182,31 @@ impl Host {
 
     /// Where it stands now.
     pub fn state(&self) -> HostState {
-        lock(&self.inner).state
+        self.jobs.desk().state.state
     }
 
     /// Whether a task runs on it now.
     pub fn is_running(&self) -> bool {
-        !lock(&self.inner).running.is_empty()
+        !self.jobs.desk().state.running.is_empty()
     }
 
     /// What a list shows of it.
     pub fn summary(&self) -> HostSummary {
-        let inner = lock(&self.inner);
+        let desk = self.jobs.desk();
         HostSummary {
             id: self.id,
             kind: self.kind,
             name: self.name.clone(),
-            state: inner.state,
-            running: inner.running.len(),
-            threads: inner.threads,
+            state: desk.state.state,
+            running: desk.state.running.len(),
+            threads: desk.threads(),
         }
     }
 
     /// Wait until it is ready. The inner error says why it never will be.
     pub fn wait_ready(&self, wait: &Wait<'_>) -> Result<Result<(), String>, Unfinished> {
         wait_for(&self.changes, None, wait, || {
-            let inner = lock(&self.inner);
+            let inner = &self.jobs.desk().state;
             match inner.state {
                 HostState::Starting => None,
                 HostState::Ready => Some(Ok(())),
@@ -266,14 +228,12 @@ impl Host {
     /// Begin to close it: take no more jobs, cancel what it has, send its threads home. Returns at once; idempotent.
     pub fn close(self: &Arc<Self>) {
         let (queue, running) = {
-            let mut inner = lock(&self.inner);
-            if inner.state == HostState::Ended || self.kind == HostKind::Main {
+            let mut desk = self.jobs.desk();
+            if desk.state.state == HostState::Ended || self.kind == HostKind::Main {
                 return;
             }
-            inner.state = HostState::Closing;
-            self.closing.store(true, Ordering::SeqCst);
-            self.queued.store(0, Ordering::SeqCst);
-            (std::mem::take(&mut inner.queue), inner.running.clone())
+            desk.state.state = HostState::Closing;
+            (self.jobs.close(&mut desk), desk.state.running.clone())
         };
         if let Some(hosts) = self.hosts.upgrade() {
             hosts.dismiss(self);
@@ -283,7 +243,7 @@ impl Host {
         }
         self.interrupt.raise();
         self.cancel(running);
-        self.jobs.notify_all();
+        self.jobs.send_home();
         self.changes.notify_all();
     }
 }
@@ -297,48 +257,29 @@ impl Host {
 
     /// Gives the job back if the host takes no more.
     pub(crate) fn submit(self: &Arc<Self>, job: Job) -> Result<(), (SubmitError, Job)> {
-        let needs_thread = {
-            let mut inner = lock(&self.inner);
-            if matches!(inner.state, HostState::Closing | HostState::Ended) {
-                let error = match &inner.reason {
+        self.load.fetch_add(1, Ordering::Relaxed);
+        match self.jobs.put(job) {
+            Ok(false) => {}
+            Ok(true) => self.add_thread(),
+            Err(job) => {
+                self.load.fetch_sub(1, Ordering::Relaxed);
+                let error = match &self.jobs.desk().state.reason {
                     Some(reason) => self.unavailable(reason),
                     None => SubmitError::HostClosed(self.name.clone()),
                 };
                 return Err((error, job));
             }
-            inner.queue.push_back(job);
-            self.load.fetch_add(1, Ordering::Relaxed);
-            let needs_thread = inner.ask_for_thread();
-            // ORDERING: SeqCst, the change of the wait queue's protocol.
-            self.queued.fetch_add(1, Ordering::SeqCst);
-            needs_thread
-        };
-        // ORDERING: SeqCst, after the change of `queued`: a thread that we see looking looks again after it.
-        if self.looking.load(Ordering::SeqCst) == 0 {
-            self.jobs.notify(1);
-        }
-        if needs_thread {
-            self.add_thread();
         }
         Ok(())
     }
 
     /// Takes a task that nobody has started out of the queue and ends it. False: a thread has it.
     pub(crate) fn cancel_queued(&self, task: &Arc<Task>) -> bool {
-        let job = {
-            let mut inner = lock(&self.inner);
-            let at = inner
-                .queue
-                .iter()
-                .position(|job| Arc::ptr_eq(&job.task, task));
-            let job = at.and_then(|at| inner.queue.remove(at));
-            if job.is_some() {
-                self.queued.fetch_sub(1, Ordering::SeqCst);
-                self.load.fetch_sub(1, Ordering::Relaxed);
-            }
-            job
-        };
-        job.is_some_and(|job| job.task.finish(Outcome::Cancelled))
+        let job = self.jobs.take_back(|job| Arc::ptr_eq(&job.task, task));
+        job.is_some_and(|job| {
+            self.load.fetch_sub(1, Ordering::Relaxed);
+            job.task.finish(Outcome::Cancelled)
+        })
     }
 
     /// Cancels running tasks: wakes their blocked verbs and has the driver throw the exception.
@@ -379,10 +320,7 @@ impl Host {
             None => Err("the engine is gone".to_owned()),
         };
         if started.is_err() {
-            let mut inner = lock(&self.inner);
-            inner.threads -= 1;
-            inner.arriving -= 1;
-            drop(inner);
+            self.jobs.leave(&Seat::new(AgentRole::Extra));
             self.changes.notify_all();
         }
     }
@@ -393,17 +331,12 @@ impl Host {
     /// The interpreter is there. False: the host was closed meanwhile; end it at once.
     pub fn ready(self: &Arc<Self>) -> bool {
         let more = {
-            let mut inner = lock(&self.inner);
-            if inner.state != HostState::Starting {
+            let mut desk = self.jobs.desk();
+            if desk.state.state != HostState::Starting {
                 return false;
             }
-            inner.state = HostState::Ready;
-            // The owner is arriving, too.
-            let mut more = 0;
-            while inner.ask_for_thread() {
-                more += 1;
-            }
-            more
+            desk.state.state = HostState::Ready;
+            self.jobs.open(&mut desk)
         };
         self.changes.notify_all();
         for _ in 0..more {
@@ -414,21 +347,22 @@ impl Host {
 
     /// Enter the host for a moment without being one of its threads. `None`: it is too late, or too early (H2).
     pub fn visit(self: &Arc<Self>) -> Option<Visit> {
-        let mut inner = lock(&self.inner);
+        let mut desk = self.jobs.desk();
+        let inner = &mut desk.state;
         if inner.sealed || inner.state == HostState::Starting {
             return None;
         }
         inner.visitors += 1;
-        drop(inner);
+        drop(desk);
         Some(Visit(self.clone()))
     }
 
     /// The owner waits until it is the only one in the host; then nobody enters any more (H2).
     pub fn wait_alone(&self, wait: &Wait<'_>) -> Result<(), Unfinished> {
         wait_for(&self.changes, None, wait, || {
-            let mut inner = lock(&self.inner);
-            let alone = inner.threads <= 1 && inner.visitors == 0;
-            inner.sealed |= alone;
+            let mut desk = self.jobs.desk();
+            let alone = desk.threads() <= 1 && desk.state.visitors == 0;
+            desk.state.sealed |= alone;
             alone.then_some(())
         })
     }
@@ -437,20 +371,16 @@ impl Host {
     /// never came and they are its crew's, else end accordingly; and the engine releases the channel ends that it held.
     pub fn ended(&self, reason: Option<String>) {
         let (never_came, queue, running) = {
-            let mut inner = lock(&self.inner);
-            let never_came = reason.is_some() && inner.state == HostState::Starting;
+            let mut desk = self.jobs.desk();
+            let never_came = reason.is_some() && desk.state.state == HostState::Starting;
             // No more jobs from here on; but not over before everything is given back.
+            let queue = self.jobs.close(&mut desk);
+            desk.forget_threads();
+            let inner = &mut desk.state;
             inner.state = HostState::Closing;
             inner.sealed = true;
-            inner.threads = 0;
             inner.reason.clone_from(&reason);
-            self.closing.store(true, Ordering::SeqCst);
-            self.queued.store(0, Ordering::SeqCst);
-            (
-                never_came,
-                std::mem::take(&mut inner.queue),
-                std::mem::take(&mut inner.running),
-            )
+            (never_came, queue, std::mem::take(&mut inner.running))
         };
         let hosts = self.hosts.upgrade();
         if never_came && let Some(hosts) = &hosts {
@@ -480,7 +410,7 @@ impl Host {
             hosts.forget(self, never_came);
         }
         self.interrupt.raise();
-        lock(&self.inner).state = HostState::Ended;
+        self.jobs.desk().state.state = HostState::Ended;
         self.changes.notify_all();
     }
 }
@@ -491,19 +421,9 @@ pub struct Visit(Arc<Host>);
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        lock(&self.0.inner).visitors -= 1;
+        self.0.jobs.desk().state.visitors -= 1;
         self.0.changes.notify_all();
     }
-}
-
-/// Which of a host's threads.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum AgentRole {
-    /// The one that created the interpreter: it stays until the host closes.
-    Owner = 0,
-    /// Any other: it is sent home when there is nothing to do.
-    Extra = 1,
 }
 
 /// One counted thread of a host (H1): it asks for jobs until it is sent home.
@@ -511,7 +431,7 @@ pub enum AgentRole {
 pub struct Agent {
     host: Arc<Host>,
     role: AgentRole,
-    arrived: bool,
+    seat: Seat,
 }
 
 impl Agent {
@@ -520,7 +440,7 @@ impl Agent {
         Self {
             host,
             role,
-            arrived: false,
+            seat: Seat::new(role),
         }
     }
 
@@ -533,95 +453,26 @@ impl Agent {
     /// `thread` is what [`Task::throw_cancellation`] will name this thread by.
     pub fn next_job(&mut self, thread: u64) -> Option<Assignment> {
         let host = self.host.clone();
-        let mut idle = false;
-        let found = self.look_for_job(thread, &mut idle).or_else(|| {
-            // ORDERING: SeqCst, see `submit`.
-            host.looking.fetch_add(1, Ordering::SeqCst);
-            let found = host.spin.spin(|| self.look_for_job(thread, &mut idle));
-            host.looking.fetch_sub(1, Ordering::SeqCst);
-            found
-        });
-        let next = match found {
-            Some(next) => Ok(next),
-            None => wait_for(&host.jobs, None, &Wait::forever(), || {
-                self.look_for_job(thread, &mut idle)
-            }),
-        };
-        match next {
-            Ok(Next::Job {
-                job,
-                more,
-                needs_thread,
-            }) => {
-                if more {
-                    host.jobs.notify(1);
-                }
-                if needs_thread {
-                    host.add_thread();
-                }
-                Some(Assignment { job: *job, host })
+        let start = |inner: &mut Inner, job: &Job| {
+            let started = job.task.start(thread);
+            if started {
+                inner.running.push(job.task.clone());
             }
-            Ok(Next::GoHome) | Err(_) => None,
-        }
-    }
-
-    fn look_for_job(&mut self, thread: u64, idle: &mut bool) -> Option<Next> {
-        let host = &self.host;
-        // ORDERING: SeqCst, the look of the wait queue's protocol.
-        let nothing_new =
-            host.queued.load(Ordering::SeqCst) == 0 && !host.closing.load(Ordering::SeqCst);
-        if *idle && nothing_new {
-            return None;
-        }
-        loop {
-            let job = {
-                let mut inner = lock(&host.inner);
-                inner.arriving -= usize::from(!self.arrived);
-                self.arrived = true;
-                if matches!(inner.state, HostState::Closing | HostState::Ended) {
-                    inner.idle -= usize::from(*idle);
-                    *idle = false;
-                    return Some(Next::GoHome);
-                }
-                let Some(job) = inner.queue.pop_front() else {
-                    if *idle {
-                        return None;
-                    }
-                    if self.role == AgentRole::Extra && inner.idle >= IDLE_THREADS {
-                        return Some(Next::GoHome);
-                    }
-                    inner.idle += 1;
-                    *idle = true;
-                    return None;
-                };
-                host.queued.fetch_sub(1, Ordering::SeqCst);
-                inner.idle -= usize::from(*idle);
-                *idle = false;
-                if job.task.start(thread) {
-                    inner.running.push(job.task.clone());
-                    return Some(Next::Job {
-                        job: Box::new(job),
-                        more: !inner.queue.is_empty() && inner.idle > 0,
-                        needs_thread: inner.ask_for_thread(),
-                    });
-                }
-                host.load.fetch_sub(1, Ordering::Relaxed);
-                job
-            };
+            started
+        };
+        let cancelled = |job: Job| {
+            host.load.fetch_sub(1, Ordering::Relaxed);
             job.task.finish(Outcome::Cancelled);
+        };
+        let taken = host.jobs.next(&mut self.seat, start, cancelled)?;
+        if taken.needs_thread {
+            host.add_thread();
         }
+        Some(Assignment {
+            job: taken.job,
+            host,
+        })
     }
-}
-
-enum Next {
-    Job {
-        job: Box<Job>,
-        /// Other jobs are left, and threads that may sleep.
-        more: bool,
-        /// One more thread, counted already, is to be asked for.
-        needs_thread: bool,
-    },
-    GoHome,
 }
 
 impl Drop for Agent {
@@ -630,10 +481,7 @@ impl Drop for Agent {
         if self.role == AgentRole::Owner {
             return;
         }
-        let mut inner = lock(&self.host.inner);
-        inner.arriving -= usize::from(!self.arrived);
-        inner.threads = inner.threads.saturating_sub(1);
-        drop(inner);
+        self.host.jobs.leave(&self.seat);
         self.host.changes.notify_all();
     }
 }
@@ -664,7 +512,7 @@ impl Assignment {
     pub fn finish(&self, outcome: Outcome) -> bool {
         let task = &self.job.task;
         {
-            let mut inner = lock(&self.host.inner);
+            let inner = &mut self.host.jobs.desk().state;
             if let Some(at) = inner
                 .running
                 .iter()

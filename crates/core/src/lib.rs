@@ -30,10 +30,12 @@
 
 pub mod channel;
 pub mod clock;
+pub mod jobs;
 pub mod park;
 pub mod select;
 pub mod stats;
 mod sync;
+mod waiting;
 
 // The engine and its table count by std's atomics: loom models look at the modules above.
 #[cfg(not(loom))]
@@ -58,5 +60,3 @@ pub mod region;
 mod streams;
 #[cfg(not(loom))]
 pub mod task;
-#[cfg(not(loom))]
-mod waiting;

@@ -4,6 +4,13 @@ use crate::park::{SpinBudget, Wait, WaitQueue, Waiter, Woken};
 
 /// Why a wait ended without what it waited for.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    loom,
+    allow(
+        unreachable_pub,
+        reason = "loom models go without the client, which shows it"
+    )
+)]
 pub enum Unfinished {
     /// The deadline has passed.
     TimedOut,

@@ -290,6 +290,27 @@ fn idle_threads_beyond_a_few_go_home() {
 }
 
 #[test]
+fn an_isolates_owner_works_alone_unless_it_is_busy() {
+    let world = World::ready(2);
+    world.set_room(1);
+    let host = world.host(HostKind::Isolate);
+    let on = Placement::On(host);
+    let busy = world.submit(on, "gate").unwrap();
+    world.until_inside(1);
+    for _ in 0..50 {
+        assert_ne!(value(&world.submit(on, "thread").unwrap()), "0");
+    }
+    assert!(
+        world.summary(host).unwrap().threads > 1,
+        "while the owner is busy, another thread waits for work"
+    );
+    world.gate.open();
+    assert_eq!(value(&busy), "0");
+    world.until_threads(host, 1);
+    assert_eq!(value(&world.submit(on, "thread").unwrap()), "0");
+}
+
+#[test]
 fn jobs_from_many_threads_are_each_run_once() {
     for kind in [HostKind::Interpreter, HostKind::Isolate] {
         let world = World::ready(2);

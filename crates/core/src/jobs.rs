@@ -1,0 +1,491 @@
+//! Who of a host's threads takes the next job.
+//!
+//! Jobs queue under one lock, together with the counts of the threads that might take them. A thread that finds none looks
+//! for a while and then sleeps; when all are busy and jobs are left, whoever notices asks for one more thread.
+//!
+//! # Protocol
+//!
+//! - Whoever puts a job counts it (`queued`), then reads how many threads are `looking`: if none, it wakes one. A thread that
+//!   looks takes itself out of that count before it goes away, with a job or without one, and reads `queued` afterwards; if
+//!   jobs are left, it wakes another. Both pairs are SeqCst: of a job that is put as a thread stops looking, one of the two
+//!   knows. A thread that falls asleep registers first and looks once more (the protocol of [`crate::park`]).
+//! - So every job is seen: by a thread that looks, by one that was woken for it, or by the next that takes or leaves.
+//!
+//! # Owner first
+//!
+//! Where the owner is to do what it can (only its waits can be ended from outside, say), an extra thread leaves it a job
+//! while it is idle, and goes home when there is no other. An owner that becomes idle wakes the extra threads for that.
+//! While it is busy they stay, as elsewhere. A thread that goes home reads `queued`, too: it may have been woken for the
+//! job that it leaves.
+
+use crate::park::{SpinBudget, Wait, WaitQueue};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard, lock, order_rmw_before_load};
+use crate::waiting::wait_for;
+use std::collections::VecDeque;
+
+/// How many threads wait for work when there is none; the others go home.
+const IDLE_THREADS: usize = 4;
+/// How many threads are on their way at a time. Whoever takes a job and leaves others behind asks for the next one, so there
+/// are soon as many threads as blocked tasks; but a burst of short tasks is done by a few.
+const ARRIVING_THREADS: usize = 2;
+
+/// Which of a host's threads.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum AgentRole {
+    /// The one that created the interpreter: it stays until the host closes.
+    Owner = 0,
+    /// Any other: it is sent home when there is nothing to do.
+    Extra = 1,
+}
+
+/// Whether jobs are taken.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Stage {
+    /// They queue; only the owner is there, or on its way.
+    Early,
+    /// Threads do them, and more threads may be asked for.
+    Open,
+    /// None is accepted, and the threads go home.
+    Closed,
+}
+
+/// The jobs of one host, the threads that do them, and `S`, what else the host keeps under the same lock.
+pub struct Jobs<J, S> {
+    desk: Mutex<Desk<J, S>>,
+    /// How many jobs are queued: what an idle thread reads while it looks.
+    queued: AtomicUsize,
+    /// Threads that look for a job: while there is one, nobody need be woken for a new job.
+    looking: AtomicUsize,
+    /// As `Stage::Closed`, to be read without the lock.
+    closed: AtomicBool,
+    /// As `Desk::owner_is_idle`, to be read without the lock.
+    owner_is_idle: AtomicBool,
+    owner_first: bool,
+    /// Idle threads sleep here.
+    sleepers: WaitQueue,
+    spin: SpinBudget,
+}
+
+/// What the lock guards.
+pub struct Desk<J, S> {
+    queue: VecDeque<J>,
+    stage: Stage,
+    /// Every thread that works here, from the moment it is asked for until it has left.
+    threads: usize,
+    /// Threads that wait for a job.
+    idle: usize,
+    /// Threads that were asked for and have not asked for a job yet.
+    arriving: usize,
+    /// Where it is to come first.
+    owner_is_idle: bool,
+    /// The host's own.
+    pub state: S,
+}
+
+impl<J, S> Desk<J, S> {
+    /// Whether jobs are accepted.
+    pub fn is_closed(&self) -> bool {
+        self.stage == Stage::Closed
+    }
+
+    /// Every thread that works here, or is on its way.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// There are no threads (any more), whatever was counted.
+    pub fn forget_threads(&mut self) {
+        self.threads = 0;
+    }
+
+    /// Whether the queue needs one more thread, which then counts.
+    fn ask_for_thread(&mut self) -> bool {
+        let needs_thread = self.stage == Stage::Open
+            && self.arriving < ARRIVING_THREADS
+            && self.queue.len() > self.idle + self.arriving;
+        self.threads += usize::from(needs_thread);
+        self.arriving += usize::from(needs_thread);
+        needs_thread
+    }
+}
+
+/// One thread's place among those that take jobs.
+#[derive(Debug)]
+pub struct Seat {
+    role: AgentRole,
+    arrived: bool,
+    idle: bool,
+}
+
+impl Seat {
+    /// Of a thread that was counted when it was asked for.
+    pub fn new(role: AgentRole) -> Self {
+        Self {
+            role,
+            arrived: false,
+            idle: false,
+        }
+    }
+}
+
+/// A job for a thread.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Taken<J> {
+    /// What to do.
+    pub job: J,
+    /// One more thread, counted already, is to be asked for.
+    pub needs_thread: bool,
+}
+
+enum Found<J> {
+    Job(Taken<J>),
+    GoHome,
+}
+
+impl<J, S> Jobs<J, S> {
+    /// No jobs yet. `owner`: a thread that is counted and on its way. `owner_first`: it does what it can.
+    pub fn new(state: S, owner: bool, owner_first: bool) -> Self {
+        Self {
+            desk: Mutex::new(Desk {
+                queue: VecDeque::new(),
+                stage: Stage::Early,
+                threads: usize::from(owner),
+                idle: 0,
+                arriving: usize::from(owner),
+                owner_is_idle: false,
+                state,
+            }),
+            queued: AtomicUsize::new(0),
+            looking: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+            owner_is_idle: AtomicBool::new(false),
+            owner_first,
+            sleepers: WaitQueue::new(),
+            spin: SpinBudget::eager(),
+        }
+    }
+
+    /// The lock.
+    pub fn desk(&self) -> MutexGuard<'_, Desk<J, S>> {
+        lock(&self.desk)
+    }
+
+    /// From now on threads may be asked for. Returns how many more are needed, which count already.
+    pub fn open(&self, desk: &mut Desk<J, S>) -> usize {
+        desk.stage = Stage::Open;
+        // The owner is arriving, too.
+        let mut more = 0;
+        while desk.ask_for_thread() {
+            more += 1;
+        }
+        more
+    }
+
+    /// From now on no job is accepted, and the threads go home. Returns the jobs that nobody has taken. Follow it with
+    /// [`Self::send_home`].
+    pub fn close(&self, desk: &mut Desk<J, S>) -> VecDeque<J> {
+        desk.stage = Stage::Closed;
+        // ORDERING: SeqCst, the change of the wait queue's protocol.
+        self.closed.store(true, Ordering::SeqCst);
+        self.queued.swap(0, Ordering::SeqCst);
+        std::mem::take(&mut desk.queue)
+    }
+
+    /// Wakes the threads that are to go home. Without the lock.
+    pub fn send_home(&self) {
+        self.sleepers.notify_all();
+    }
+
+    /// Queues a job. Returns whether one more thread is to be asked for, which counts already. A closed desk gives the job
+    /// back.
+    pub fn put(&self, job: J) -> Result<bool, J> {
+        let needs_thread = {
+            let mut desk = self.desk();
+            if desk.is_closed() {
+                return Err(job);
+            }
+            desk.queue.push_back(job);
+            let needs_thread = desk.ask_for_thread();
+            // ORDERING: SeqCst, see Protocol.
+            self.queued.fetch_add(1, Ordering::SeqCst);
+            needs_thread
+        };
+        order_rmw_before_load();
+        // ORDERING: SeqCst, see Protocol.
+        if self.looking.load(Ordering::SeqCst) == 0 {
+            self.sleepers.notify(1);
+        }
+        Ok(needs_thread)
+    }
+
+    /// Takes a job back that nobody has taken.
+    pub fn take_back(&self, is_it: impl Fn(&J) -> bool) -> Option<J> {
+        let mut desk = self.desk();
+        let at = desk.queue.iter().position(is_it)?;
+        let job = desk.queue.remove(at);
+        self.queued.fetch_sub(1, Ordering::SeqCst);
+        job
+    }
+
+    /// A thread that was counted is not to be had, or has left.
+    pub fn leave(&self, seat: &Seat) {
+        let mut desk = self.desk();
+        desk.arriving -= usize::from(!seat.arrived);
+        desk.threads = desk.threads.saturating_sub(1);
+    }
+
+    /// The next job, waiting for one. `None`: go home. `start` is called under the lock and may decline a job; `declined` gets
+    /// it, without the lock.
+    pub fn next(
+        &self,
+        seat: &mut Seat,
+        mut start: impl FnMut(&mut S, &J) -> bool,
+        mut declined: impl FnMut(J),
+    ) -> Option<Taken<J>> {
+        let mut look = || self.look(seat, &mut start, &mut declined);
+        let found = look().or_else(|| {
+            self.looking.fetch_add(1, Ordering::SeqCst);
+            // Loom has no time to spin, but wants to see the protocol.
+            let found = if cfg!(loom) {
+                look()
+            } else {
+                self.spin.spin(&mut look)
+            };
+            // ORDERING: SeqCst, see Protocol.
+            self.looking.fetch_sub(1, Ordering::SeqCst);
+            order_rmw_before_load();
+            found
+        });
+        let found = match found {
+            Some(found) => Ok(found),
+            None => wait_for(&self.sleepers, None, &Wait::forever(), &mut look),
+        };
+        // ORDERING: SeqCst, see Protocol.
+        if self.queued.load(Ordering::SeqCst) > 0 {
+            self.sleepers.notify(1);
+        }
+        match found {
+            Ok(Found::Job(taken)) => Some(taken),
+            Ok(Found::GoHome) | Err(_) => None,
+        }
+    }
+
+    /// One look. `None`: nothing; the thread counts as idle from then on.
+    fn look(
+        &self,
+        seat: &mut Seat,
+        start: &mut impl FnMut(&mut S, &J) -> bool,
+        declined: &mut impl FnMut(J),
+    ) -> Option<Found<J>> {
+        if seat.idle && !self.has_news(seat) {
+            return None;
+        }
+        loop {
+            let job = {
+                let mut guard = self.desk();
+                let desk = &mut *guard;
+                desk.arriving -= usize::from(!seat.arrived);
+                seat.arrived = true;
+                let is_second = seat.role == AgentRole::Extra && desk.owner_is_idle;
+                if desk.is_closed() {
+                    self.get_up(seat, desk);
+                    return Some(Found::GoHome);
+                }
+                if desk.queue.len() <= usize::from(is_second) {
+                    let is_spare =
+                        seat.role == AgentRole::Extra && !seat.idle && desk.idle >= IDLE_THREADS;
+                    if is_second || is_spare {
+                        self.get_up(seat, desk);
+                        return Some(Found::GoHome);
+                    }
+                    let has_extras_to_send = !seat.idle && self.sit_down(seat, desk);
+                    drop(guard);
+                    if has_extras_to_send {
+                        self.send_home();
+                    }
+                    return None;
+                }
+                let Some(job) = desk.queue.pop_front() else {
+                    unreachable!("there is one more than nothing")
+                };
+                self.queued.fetch_sub(1, Ordering::SeqCst);
+                self.get_up(seat, desk);
+                if start(&mut desk.state, &job) {
+                    let needs_thread = desk.ask_for_thread();
+                    return Some(Found::Job(Taken { job, needs_thread }));
+                }
+                job
+            };
+            declined(job);
+        }
+    }
+
+    /// Whether an idle thread should look under the lock.
+    fn has_news(&self, seat: &Seat) -> bool {
+        // ORDERING: SeqCst, the look of the wait queue's protocol.
+        self.queued.load(Ordering::SeqCst) != 0
+            || self.closed.load(Ordering::SeqCst)
+            || (seat.role == AgentRole::Extra && self.owner_is_idle.load(Ordering::SeqCst))
+    }
+
+    /// The thread becomes idle. True: it is an owner that comes first, and others are idle, too.
+    fn sit_down(&self, seat: &mut Seat, desk: &mut Desk<J, S>) -> bool {
+        let comes_first = self.owner_first && seat.role == AgentRole::Owner;
+        desk.idle += 1;
+        seat.idle = true;
+        if comes_first {
+            desk.owner_is_idle = true;
+            // ORDERING: SeqCst, the change of the wait queue's protocol; a swap for loom's sake.
+            self.owner_is_idle.swap(true, Ordering::SeqCst);
+        }
+        comes_first && desk.idle > 1
+    }
+
+    /// The thread is not idle any more.
+    fn get_up(&self, seat: &mut Seat, desk: &mut Desk<J, S>) {
+        if !seat.idle {
+            return;
+        }
+        desk.idle -= 1;
+        seat.idle = false;
+        if self.owner_first && seat.role == AgentRole::Owner {
+            desk.owner_is_idle = false;
+            self.owner_is_idle.store(false, Ordering::SeqCst);
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::mpsc;
+    use std::thread;
+
+    type Numbers = Jobs<u32, ()>;
+
+    fn open(owner_first: bool) -> Arc<Numbers> {
+        let jobs = Arc::new(Numbers::new((), true, owner_first));
+        assert_eq!(jobs.open(&mut jobs.desk()), 0);
+        jobs
+    }
+
+    fn next(jobs: &Numbers, seat: &mut Seat) -> Option<u32> {
+        let taken = jobs.next(seat, |_, _| true, |_| unreachable!("none is declined"));
+        taken.map(|taken| taken.job)
+    }
+
+    fn until(condition: impl Fn() -> bool) {
+        while !condition() {
+            thread::yield_now();
+        }
+    }
+
+    /// As if it had been asked for.
+    fn extra(jobs: &Numbers) -> Seat {
+        let mut desk = jobs.desk();
+        desk.threads += 1;
+        desk.arriving += 1;
+        Seat::new(AgentRole::Extra)
+    }
+
+    #[test]
+    fn an_idle_owner_gets_the_job_although_another_thread_asks_for_it() {
+        for _ in 0..200 {
+            let jobs = open(true);
+            thread::scope(|scope| {
+                let owner = scope.spawn(|| {
+                    let got = next(&jobs, &mut Seat::new(AgentRole::Owner));
+                    jobs.close(&mut jobs.desk());
+                    jobs.send_home();
+                    got
+                });
+                until(|| jobs.desk().owner_is_idle);
+                let mut seat = extra(&jobs);
+                assert_eq!(jobs.put(7), Ok(false));
+                assert_eq!(next(&jobs, &mut seat), None);
+                assert_eq!(owner.join().unwrap(), Some(7));
+            });
+        }
+    }
+
+    #[test]
+    fn an_extra_thread_does_what_a_single_owner_cannot() {
+        for _ in 0..200 {
+            let jobs = open(true);
+            let (release, released) = mpsc::channel::<()>();
+            thread::scope(|scope| {
+                let jobs = &*jobs;
+                let owner = scope.spawn(move || {
+                    let got = next(jobs, &mut Seat::new(AgentRole::Owner));
+                    released.recv().unwrap_err();
+                    got
+                });
+                until(|| jobs.desk().owner_is_idle);
+                let mut seat = extra(jobs);
+                for job in [1, 2] {
+                    let _ = jobs.put(job);
+                }
+                let by_extra = next(jobs, &mut seat).unwrap();
+                drop(release);
+                assert_eq!(owner.join().unwrap().unwrap() + by_extra, 3);
+            });
+        }
+    }
+
+    #[test]
+    fn an_extra_thread_stays_while_the_owner_is_busy_and_goes_home_when_it_is_idle() {
+        let jobs = open(true);
+        let mut owner = Seat::new(AgentRole::Owner);
+        assert_eq!(jobs.put(1), Ok(false));
+        assert_eq!(next(&jobs, &mut owner), Some(1));
+        let mut seat = extra(&jobs);
+        thread::scope(|scope| {
+            let other = scope.spawn(|| next(&jobs, &mut seat));
+            until(|| jobs.desk().idle == 1);
+            let owner = scope.spawn(|| next(&jobs, &mut owner));
+            assert_eq!(other.join().unwrap(), None);
+            jobs.close(&mut jobs.desk());
+            jobs.send_home();
+            assert_eq!(owner.join().unwrap(), None);
+        });
+        jobs.leave(&seat);
+        assert_eq!(jobs.desk().threads(), 1);
+    }
+
+    #[test]
+    fn elsewhere_an_idle_owner_comes_first_in_nothing() {
+        let jobs = open(false);
+        thread::scope(|scope| {
+            let owner = scope.spawn(|| next(&jobs, &mut Seat::new(AgentRole::Owner)));
+            until(|| jobs.desk().idle == 1);
+            assert!(!jobs.desk().owner_is_idle);
+            let other = scope.spawn(|| next(&jobs, &mut extra(&jobs)));
+            until(|| jobs.desk().idle == 2);
+            jobs.close(&mut jobs.desk());
+            jobs.send_home();
+            assert_eq!((owner.join().unwrap(), other.join().unwrap()), (None, None));
+        });
+    }
+
+    #[test]
+    fn a_closed_desk_gives_jobs_back() {
+        let jobs = open(false);
+        assert_eq!(jobs.put(1), Ok(false));
+        assert_eq!(jobs.close(&mut jobs.desk()), [1]);
+        assert_eq!(jobs.put(2), Err(2));
+        assert_eq!(next(&jobs, &mut Seat::new(AgentRole::Owner)), None);
+    }
+
+    #[test]
+    fn a_job_that_was_taken_back_is_nobodys() {
+        let jobs = open(false);
+        jobs.put(1).unwrap();
+        jobs.put(2).unwrap();
+        assert_eq!(jobs.take_back(|job| *job == 1), Some(1));
+        assert_eq!(jobs.take_back(|job| *job == 1), None);
+        assert_eq!(next(&jobs, &mut Seat::new(AgentRole::Owner)), Some(2));
+    }
+}
