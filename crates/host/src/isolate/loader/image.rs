@@ -338,3 +338,135 @@ fn segment(
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::shim;
+    use super::*;
+    use object::read::elf::{
+        Dyn, ElfFile64, FileHeader as _, ProgramHeader as _, Rela, SectionHeader as _,
+    };
+    use object::{Object, ObjectSection, ObjectSymbol};
+    use std::collections::BTreeMap;
+
+    fn image() -> Vec<u8> {
+        shim::image(b"/somewhere/libpython.so", &[1, 2, 3, 0]).expect("an image")
+    }
+
+    fn word(bytes: &[u8], at: u64) -> u64 {
+        let at = at as usize;
+        u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"))
+    }
+
+    #[test]
+    fn an_image_exports_each_name_once_with_its_stub_and_target() {
+        let bytes = image();
+        let elf = ElfFile64::<Endianness>::parse(&*bytes).expect("an ELF file");
+        let defined = |symbol: &object::read::elf::ElfSymbol64<'_, '_>| !symbol.is_undefined();
+        let found: BTreeMap<_, _> = (elf.dynamic_symbols().filter(defined))
+            .map(|symbol| {
+                (
+                    symbol.name_bytes().expect("a name").to_vec(),
+                    symbol.address(),
+                )
+            })
+            .collect();
+        let exports = shim::exports();
+        assert_eq!(found.len(), exports.len());
+        for export in exports {
+            let stub = found[export.name.to_bytes()] as usize;
+            // The last jump of the stub goes through the word that holds the target.
+            let code = &bytes[stub..stub + arch::STUB_BYTES as usize];
+            let end = code.iter().rposition(|&byte| byte != 0xcc).expect("code") + 1;
+            assert_eq!(code[end - 6..end - 4], [0xff, 0x25], "{:?}", export.name);
+            let distance = i32::from_le_bytes(code[end - 4..end].try_into().expect("4 bytes"));
+            let slot = (stub + end).wrapping_add_signed(distance as isize);
+            assert_eq!(word(&bytes, slot as u64), export.target as u64);
+        }
+    }
+
+    #[test]
+    fn an_image_needs_the_library_first_and_gives_its_own_name() {
+        let bytes = image();
+        let elf = ElfFile64::<Endianness>::parse(&*bytes).expect("an ELF file");
+        let headers = elf.elf_program_headers();
+        let dynamic = headers
+            .iter()
+            .find_map(|header| {
+                header
+                    .dynamic(Endianness::Little, &*bytes)
+                    .expect("readable")
+            })
+            .expect("a dynamic section");
+        let value = |tag| {
+            let mut entries = dynamic
+                .iter()
+                .filter(|it| it.d_tag(Endianness::Little) == tag);
+            let value = entries.next().expect("an entry").d_val(Endianness::Little);
+            assert!(entries.next().is_none(), "one of each");
+            value
+        };
+        let text = |offset: u64| {
+            let from = (value(elf::DT_STRTAB) + offset) as usize;
+            let len = bytes[from..]
+                .iter()
+                .position(|&byte| byte == 0)
+                .expect("an end");
+            std::str::from_utf8(&bytes[from..from + len]).expect("UTF-8")
+        };
+        assert_eq!(text(value(elf::DT_NEEDED)), "/somewhere/libpython.so");
+        assert_eq!(text(value(elf::DT_SONAME)), shim::NAME);
+    }
+
+    #[test]
+    fn no_segment_can_be_both_written_and_executed() {
+        let bytes = image();
+        let elf = ElfFile64::<Endianness>::parse(&*bytes).expect("an ELF file");
+        let both = elf::PF_W | elf::PF_X;
+        for header in elf.elf_program_headers() {
+            let flags = header.p_flags(Endianness::Little);
+            assert_ne!(flags & both, both, "{header:?}");
+        }
+        let stack = |header: &&elf::ProgramHeader64<_>| {
+            header.p_type(Endianness::Little) == elf::PT_GNU_STACK
+        };
+        assert!(
+            elf.elf_program_headers()
+                .iter()
+                .any(|header| stack(&header))
+        );
+    }
+
+    #[test]
+    fn the_context_is_filled_in_by_one_relocation_per_word() {
+        let bytes = image();
+        let elf = ElfFile64::<Endianness>::parse(&*bytes).expect("an ELF file");
+        let context = elf.section_by_name(".data.rel.ro").expect("the context");
+        let (rela, _) = elf
+            .elf_section_table()
+            .iter()
+            .find_map(|section| section.rela(Endianness::Little, &*bytes).expect("readable"))
+            .expect("relocations");
+        let found: Vec<_> = rela
+            .iter()
+            .map(|it| {
+                assert_eq!(
+                    it.r_type(Endianness::Little, false),
+                    arch::ADDRESS_RELOCATION
+                );
+                assert_eq!(it.r_sym(Endianness::Little, false), 1);
+                (
+                    it.r_offset(Endianness::Little),
+                    it.r_addend(Endianness::Little),
+                )
+            })
+            .collect();
+        let at = context.address();
+        assert_eq!(found, [(at, 1), (at + 8, 2), (at + 16, 3), (at + 24, 0)]);
+        assert_eq!(context.size(), 32);
+        assert_eq!(
+            elf.elf_header().e_machine(Endianness::Little),
+            arch::MACHINE
+        );
+    }
+}

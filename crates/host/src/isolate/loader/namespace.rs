@@ -198,20 +198,23 @@ impl Namespace {
     /// No code of the namespace runs now or later, nor has Python run there, nor is anything of it referred to.
     pub unsafe fn close(self) -> bool {
         let _one_at_a_time = change();
-        let loaded = self
-            .loaded
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         let inside = self.libc.ctype_init as *const c_void;
-        for handle in loaded.into_iter().rev() {
+        for handle in loaded.drain(..).rev() {
             // SAFETY: the caller's promise.
             unsafe { handle.close() };
         }
+        drop(loaded);
+        let stub = self
+            .symbol(c"malloc")
+            .map_or(ptr::null_mut(), NonNull::as_ptr);
+        let keys = shim::keys_made_through(stub);
         // SAFETY: the caller's promise.
         unsafe { self.handle.close() };
         // All objects of the namespace use its libc, so it goes last.
-        let gone = !is_mapped(inside);
+        let gone = shim::base_of(inside).is_none();
         if gone {
+            shim::delete_keys(keys);
             self.environ.free();
             OPENED.fetch_sub(1, Ordering::Relaxed);
         }
@@ -390,12 +393,6 @@ fn last_error() -> String {
         libc::uselocale(own);
         text
     }
-}
-
-fn is_mapped(address: *const c_void) -> bool {
-    let mut info = std::mem::MaybeUninit::<libc::Dl_info>::uninit();
-    // SAFETY: any address may be asked about.
-    unsafe { libc::dladdr(address, info.as_mut_ptr()) != 0 }
 }
 
 /// A file without a name that holds these bytes.

@@ -10,6 +10,7 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::mem;
 use std::ptr;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// DT_SONAME of the shim.
 pub(super) const NAME: &str = "atoll-isolate-shim.so";
@@ -51,17 +52,12 @@ const FORWARDED: &[&[&CStr]] = &[
         c"malloc_info",
         c"malloc_stats",
     ],
-    // Keys. Each copy of libc numbers them from 0, while a thread has one table of values.
+    // The values of keys. Each copy of libc numbers its keys from 0, while a thread has one table of values.
     &[
-        c"pthread_key_create",
-        c"__pthread_key_create",
-        c"pthread_key_delete",
         c"pthread_getspecific",
         c"__pthread_getspecific",
         c"pthread_setspecific",
         c"__pthread_setspecific",
-        c"tss_create",
-        c"tss_delete",
         c"tss_get",
         c"tss_set",
     ],
@@ -185,7 +181,30 @@ fn main_address(name: &CStr) -> usize {
 
 /// Names with a function of ours behind them. The stub's number is the place of the argument that carries the context.
 const HANDLED: &[(&CStr, Stub, *const c_void)] = &[
-    // As with `FORWARDED`'s heap and keys; and a new thread needs the namespace's ctype tables.
+    // Keys, as above. A namespace that goes away takes its own along: see `KeyOwners`.
+    (
+        c"pthread_key_create",
+        Stub::WithContext(2),
+        key_create as *const c_void,
+    ),
+    (
+        c"__pthread_key_create",
+        Stub::WithContext(2),
+        key_create as *const c_void,
+    ),
+    (
+        c"pthread_key_delete",
+        Stub::Plain,
+        key_delete as *const c_void,
+    ),
+    (
+        c"tss_create",
+        Stub::WithContext(2),
+        tss_create as *const c_void,
+    ),
+    (c"tss_delete", Stub::Plain, tss_delete as *const c_void),
+    // The stacks of ended threads are one list in the dynamic linker, and what hangs on them is freed by the copy of libc
+    // that takes one from there: one heap, one maker. And a new thread needs the namespace's ctype tables.
     (
         c"pthread_create",
         Stub::WithContext(4),
@@ -293,8 +312,91 @@ unsafe extern "C" fn cxa_finalize(object: *mut c_void, context: &Context) {
     unsafe { (context.cxa_finalize)(object) };
 }
 
+/// Which shim made a key for its namespace: the address of its context, by the key's number.
+///
+/// A key's destructor is a function of whoever made it, so no key may outlive its namespace. (`libpython` makes one while it is
+/// loaded.) Nothing locks in here, since forked children come by.
+static KEY_OWNERS: [AtomicUsize; PTHREAD_KEYS_MAX] =
+    [const { AtomicUsize::new(0) }; PTHREAD_KEYS_MAX];
+/// How many keys glibc has.
+const PTHREAD_KEYS_MAX: usize = 1024;
+
+unsafe extern "C" fn key_create(
+    key: *mut libc::pthread_key_t,
+    destructor: Option<unsafe extern "C" fn(*mut c_void)>,
+    context: &Context,
+) -> c_int {
+    // SAFETY: the caller's arguments; after success, the key is there.
+    unsafe {
+        let result = libc::pthread_key_create(key, destructor);
+        if result == 0
+            && let Some(owner) = KEY_OWNERS.get(*key as usize)
+        {
+            owner.store(ptr::from_ref(context).addr(), Ordering::Relaxed);
+        }
+        result
+    }
+}
+
+unsafe extern "C" fn key_delete(key: libc::pthread_key_t) -> c_int {
+    // Before the number is given to somebody else.
+    if let Some(owner) = KEY_OWNERS.get(key as usize) {
+        owner.store(0, Ordering::Relaxed);
+    }
+    // SAFETY: the caller's argument.
+    unsafe { libc::pthread_key_delete(key) }
+}
+
+unsafe extern "C" fn tss_create(
+    key: *mut libc::pthread_key_t,
+    destructor: Option<unsafe extern "C" fn(*mut c_void)>,
+    context: &Context,
+) -> c_int {
+    // SAFETY: the caller's arguments. The two kinds of keys are one in glibc.
+    let result = unsafe { key_create(key, destructor, context) };
+    if result == 0 { 0 } else { THRD_ERROR }
+}
+
+unsafe extern "C" fn tss_delete(key: libc::pthread_key_t) {
+    // SAFETY: the caller's argument.
+    unsafe { key_delete(key) };
+}
+
+/// The keys that were made through the shim which `stub` lies in, and not deleted.
+pub(super) fn keys_made_through(stub: *const c_void) -> Vec<libc::pthread_key_t> {
+    let shim = base_of(stub);
+    let owners = KEY_OWNERS.iter().enumerate();
+    let made = owners.filter(|(_, owner)| {
+        let owner = owner.load(Ordering::Relaxed);
+        owner != 0 && base_of(ptr::without_provenance(owner)) == shim
+    });
+    made.map(|(key, _)| key as libc::pthread_key_t).collect()
+}
+
+/// Deletes keys of a namespace that is gone.
+pub(super) fn delete_keys(keys: Vec<libc::pthread_key_t>) {
+    for key in keys {
+        // SAFETY: a key, that nobody has any more.
+        unsafe { key_delete(key) };
+    }
+}
+
+/// Where the object begins that an address lies in, if there is one.
+pub(super) fn base_of(address: *const c_void) -> Option<usize> {
+    let mut place = mem::MaybeUninit::<libc::Dl_info>::uninit();
+    // SAFETY: any address may be asked about; the place is written if there is an answer.
+    unsafe {
+        (libc::dladdr(address, place.as_mut_ptr()) != 0)
+            .then(|| place.assume_init().dli_fbase.addr())
+    }
+}
+
 /// A thread's function. It may be left by `pthread_exit` or a cancellation, which unwind it.
 type Start<T> = unsafe extern "C-unwind" fn(*mut c_void) -> T;
+
+/// `<threads.h>`.
+const THRD_ERROR: c_int = 2;
+const THRD_NOMEM: c_int = 3;
 
 /// What a new thread of the namespace has to do.
 struct Errand<T> {
@@ -371,14 +473,11 @@ unsafe extern "C" fn thrd_create(
     context: &Context,
 ) -> c_int {
     type Create = unsafe extern "C" fn(*mut libc::pthread_t, Start<c_int>, *mut c_void) -> c_int;
-    /// `thrd_error` of `<threads.h>`, and what its functions say without memory.
-    const ERROR: c_int = 2;
-    const NO_MEMORY: c_int = 3;
     // Asked for by name, since a reference would keep this library from loading where it is missing.
     static MAIN: OnceLock<usize> = OnceLock::new();
     let main = *MAIN.get_or_init(|| main_address(c"thrd_create"));
     if main == 0 {
-        return ERROR;
+        return THRD_ERROR;
     }
     let errand = Errand {
         start,
@@ -387,7 +486,7 @@ unsafe extern "C" fn thrd_create(
     }
     .into_heap();
     if errand.is_null() {
-        return NO_MEMORY;
+        return THRD_NOMEM;
     }
     // SAFETY: the address of the function that has this signature; the caller's arguments, and ours for `begin`.
     let result = unsafe {
@@ -411,5 +510,51 @@ unsafe extern "C-unwind" fn begin<T>(errand: *mut c_void) -> T {
     unsafe {
         (errand.ctype_init)();
         (errand.start)(errand.argument)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_that_glibc_lacks_are_not_exported_and_all_others_are() {
+        let exported: BTreeSet<_> = exports().iter().map(|export| export.name).collect();
+        let handled = HANDLED.iter().map(|&(name, ..)| name);
+        let listed = FORWARDED.iter().copied().flatten().copied().chain(handled);
+        for name in listed {
+            assert_eq!(exported.contains(name), main_address(name) != 0, "{name:?}");
+        }
+        assert!(!exported.contains(c"pthread_nobody_has_this"));
+        assert_eq!(main_address(c"pthread_nobody_has_this"), 0);
+    }
+
+    #[test]
+    fn forwarded_names_go_to_the_functions_that_main_uses() {
+        for (name, function) in [
+            (c"malloc", libc::malloc as *const c_void),
+            (c"free", libc::free as *const c_void),
+            (c"pthread_join", libc::pthread_join as *const c_void),
+            (
+                c"pthread_getspecific",
+                libc::pthread_getspecific as *const c_void,
+            ),
+        ] {
+            let export = exports().into_iter().find(|export| export.name == name);
+            assert_eq!(
+                export.expect("an export").target,
+                function as usize,
+                "{name:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_for_old_binaries_are_found_too() {
+        // These have no default version in any glibc that isolates run with.
+        for name in [c"__pthread_getspecific", c"__pthread_setspecific", c"cfree"] {
+            assert_ne!(main_address(name), 0, "{name:?}");
+        }
     }
 }

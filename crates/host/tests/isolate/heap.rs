@@ -1,0 +1,67 @@
+//! One heap for all namespaces.
+
+use crate::fixture::{Probe, alone, alone_with, call, in_child, library};
+use crate::loader::Namespace;
+use std::ffi::{CString, c_int};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::ExitStatusExt;
+
+const THREADS: c_int = 100;
+
+#[test]
+fn threads_of_a_namespace_with_large_thread_local_data_come_and_go() {
+    alone(|| {
+        let namespace = Namespace::open(&library("tls"), vec![]).expect("a namespace");
+        assert_eq!(call!(namespace.churn(THREADS => c_int) -> c_int), THREADS);
+    });
+}
+
+#[test]
+fn the_same_threads_in_a_namespace_without_a_shim_crash() {
+    let ended = in_child(&[], || {
+        let path = CString::new(library("tls").as_os_str().as_bytes()).expect("no NUL");
+        // SAFETY: loads a library that has no constructors, and calls a function of it, which is meant to crash.
+        unsafe {
+            let tls = libc::dlmopen(libc::LM_ID_NEWLM, path.as_ptr(), libc::RTLD_NOW);
+            assert!(!tls.is_null());
+            let address = libc::dlsym(tls, c"churn".as_ptr());
+            let churn = *(&raw const address).cast::<unsafe extern "C" fn(c_int) -> c_int>();
+            churn(THREADS);
+        }
+    });
+    if let Some(output) = ended {
+        let signal = output.status.signal();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            matches!(signal, Some(libc::SIGSEGV | libc::SIGABRT)),
+            "the shim is needed no more? {} {said}",
+            output.status
+        );
+    }
+}
+
+#[test]
+fn what_one_namespace_allocates_another_may_free() {
+    alone(|| {
+        let (one, other) = (Probe::open(), Probe::open());
+        for _ in 0..1000 {
+            // SAFETY: a block of the heap, freed once.
+            let block = unsafe { libc::malloc(100) };
+            let block =
+                call!(one.realloc(block => *mut libc::c_void, 5000 => usize) -> *mut libc::c_void);
+            call!(other.free(block => *mut libc::c_void));
+        }
+    });
+}
+
+#[test]
+fn an_allocator_that_was_preloaded_serves_the_namespaces() {
+    let preload = library("preload");
+    alone_with(
+        &[("LD_PRELOAD", preload.to_str().expect("a path in UTF-8"))],
+        || {
+            let probe = Probe::open();
+            assert_eq!(call!(probe.usable_size() -> usize), 4242);
+        },
+    );
+}
