@@ -1,29 +1,40 @@
 //! Hosts as Python sees them: launching, closing, listing, and the end of the process.
 
 use std::ffi::CStr;
+use std::sync::OnceLock;
 
-use atoll_core::client::{Deadline, Engine, HostId, HostKind, HostState, Wait};
+use atoll_core::client::{Deadline, Engine, HostId, HostKind, HostState, LaunchRequest, Wait};
+use atoll_host::driver::KindDriver;
+use atoll_host::isolate::{self, IsolateDriver};
 use atoll_host::subinterpreter::SubinterpreterDriver;
 use atoll_py::interpreter::prepare_main;
 use atoll_py::module::Module;
+use atoll_py::types::Exact;
 use atoll_py::{Arguments, Attached, Owned, Result, Signature, ffi};
 
 use crate::channel::parameters;
 use crate::current::{self, Current};
 use crate::module::{self, ModuleState};
 use crate::task::{
-    check_kind, host_of, module_path, name_of, raise_refusal, refuse_fork, texts_of, wait_for,
+    host_of, kind_of, module_path, name_of, raise_refusal, refuse_fork, texts_of, wait_for,
 };
+
+/// In the copy of this library that owns the engine: what starts isolates.
+static ISOLATES: OnceLock<IsolateDriver> = OnceLock::new();
 
 /// Starts the engine of this process, with what it needs to start interpreters.
 pub(crate) fn start_engine() -> Engine {
     let engine = Engine::start();
-    engine.install(Box::new(SubinterpreterDriver::new(engine, arrived)));
+    let isolates = IsolateDriver::new(engine);
+    // The engine starts once.
+    let _ = ISOLATES.set(isolates.clone());
+    let interpreters = SubinterpreterDriver::new(engine, arrived);
+    engine.install(Box::new(KindDriver::new(engine, interpreters, isolates)));
     engine
 }
 
 /// A thread has begun to work for a host.
-fn arrived(host: HostId) {
+pub(crate) fn arrived(host: HostId) {
     let interrupt = module::engine().host_interrupt(host);
     current::set(interrupt.map(|interrupt| Current {
         task: None,
@@ -34,31 +45,43 @@ fn arrived(host: HostId) {
 pub(crate) const LAUNCH_DOC: &CStr =
     c"Start an interpreter, wait until it is ready, and return its host id.";
 
-/// `launch(kind, name, path) -> int`.
+/// `launch(kind, name, path, environment) -> int`.
 pub(crate) fn launch<'py>(
     module: Module<'_, 'py, ModuleState>,
     arguments: Arguments<'_, 'py>,
 ) -> Result<Owned<'py>> {
-    const SIGNATURE: Signature<3> = Signature {
+    const SIGNATURE: Signature<4> = Signature {
         function: "launch",
-        parameters: ["kind", "name", "path"],
-        required: 3,
-        positional: 3,
+        parameters: ["kind", "name", "path", "environment"],
+        required: 4,
+        positional: 4,
     };
     let (py, state) = (module.py(), module.state()?);
-    let [Some(kind), Some(name), Some(path)] = arguments.parse(py, &SIGNATURE)? else {
-        unreachable!("all three are required")
+    let [Some(kind), Some(name), Some(path), Some(environment)] =
+        arguments.parse(py, &SIGNATURE)?
+    else {
+        unreachable!("all four are required")
     };
     refuse_fork(py, state)?;
-    check_kind(py, state, kind)?;
+    let kind = kind_of(py, state, kind)?;
     prepare_main(py)?;
     let path = match path.is_none() {
         true => module_path(py)?,
         false => texts_of(path)?,
     };
+    let environment = match Exact::of(environment) {
+        Exact::Bytes(packed) => Some(packed.data().to_vec()),
+        _ => None,
+    };
     let name = name_of(name)?;
     let engine = state.engine();
-    let host = match engine.launch(name.as_deref(), Some(&path)) {
+    let request = LaunchRequest {
+        kind: kind.unwrap_or(HostKind::Interpreter),
+        name: name.as_deref(),
+        path: Some(&path),
+        environment: environment.as_deref(),
+    };
+    let host = match engine.launch(&request) {
         Ok(host) => host,
         Err(error) => return Err(raise_refusal(py, state, &error)),
     };
@@ -121,7 +144,7 @@ pub(crate) fn hosts<'py>(
     for host in state.engine().list_hosts() {
         let row = py.tuple([
             py.uint(host.id.to_raw())?,
-            py.string(kind_word(host.kind))?,
+            py.string(host.kind.word())?,
             py.string(&host.name)?,
             py.string(state_word(host.state))?,
             count(py, host.running)?,
@@ -141,19 +164,70 @@ fn count(py: Attached<'_>, number: usize) -> Result<Owned<'_>> {
     py.uint(number as u64)
 }
 
-const fn kind_word(kind: HostKind) -> &'static str {
-    match kind {
-        HostKind::Main => "main",
-        HostKind::Interpreter => "interpreter",
-    }
-}
-
 const fn state_word(state: HostState) -> &'static str {
     match state {
         HostState::Starting => "starting",
         HostState::Ready => "ready",
         HostState::Closing => "closing",
         HostState::Ended => "ended",
+    }
+}
+
+pub(crate) const ISOLATE_ROOM_DOC: &CStr =
+    c"How many isolates fit into this process, were opened, and are parked; and why there can be none, or ''.";
+
+/// `isolate_room() -> tuple[int, int, int, str]`.
+pub(crate) fn isolate_room<'py>(
+    module: Module<'_, 'py, ModuleState>,
+    _: Arguments<'_, 'py>,
+) -> Result<Owned<'py>> {
+    let py = module.py();
+    // The engine may not have been started yet.
+    module.state()?.engine();
+    let room = isolate::room_of_all().or_else(|| ISOLATES.get().map(IsolateDriver::places));
+    let reason = isolate::unsupported().unwrap_or_default();
+    let (limit, opened, parked) =
+        room.map_or((0, 0, 0), |room| (room.limit, room.opened, room.parked));
+    py.tuple([
+        count(py, limit)?,
+        count(py, opened)?,
+        count(py, parked)?,
+        py.string(&reason)?,
+    ])
+}
+
+pub(crate) const WRITE_WHOLE_DOC: &CStr =
+    c"Write all of the bytes to the descriptor; what other interpreters write comes before or after.";
+
+/// `write_whole(fd, data) -> None`.
+pub(crate) fn write_whole<'py>(
+    module: Module<'_, 'py, ModuleState>,
+    arguments: Arguments<'_, 'py>,
+) -> Result<Owned<'py>> {
+    const SIGNATURE: Signature<2> = Signature {
+        function: "write_whole",
+        parameters: ["fd", "data"],
+        required: 2,
+        positional: 2,
+    };
+    let (py, state) = (module.py(), module.state()?);
+    let [Some(descriptor), Some(data)] = arguments.parse(py, &SIGNATURE)? else {
+        unreachable!("both are required")
+    };
+    let (Exact::Int(descriptor), Exact::Bytes(data)) = (Exact::of(descriptor), Exact::of(data))
+    else {
+        return Err(py.raise_type_error(
+            "cannot write that (it is no descriptor and bytes); pass an int and bytes",
+        ));
+    };
+    let descriptor = descriptor
+        .to_i64()
+        .and_then(|fd| i32::try_from(fd).ok())
+        .unwrap_or(-1);
+    let (engine, data) = (state.engine(), data.data());
+    match py.detach(|| engine.write_whole(descriptor, data)) {
+        Ok(()) => Ok(py.none().to_owned()),
+        Err(number) => Err(py.raise_os_error(number)),
     }
 }
 

@@ -9,6 +9,7 @@ mod clone;
 mod current;
 mod errors;
 mod host;
+mod isolate;
 mod job;
 mod module;
 mod select;

@@ -15,6 +15,12 @@ use crate::{blocking, clone, host, job, select, task};
 /// The process's engine. It outlives every interpreter, so it is never taken down.
 static ENGINE: OnceLock<Engine> = OnceLock::new();
 
+/// Uses an engine that another copy of this library owns. To be called before anything asks for it.
+pub(crate) fn attach(engine: Engine) {
+    // A second call would name the same engine: there is one in the process.
+    let _ = ENGINE.set(engine);
+}
+
 /// What one interpreter owns of Atoll.
 pub(crate) struct ModuleState {
     /// The host that this interpreter is.
@@ -92,6 +98,8 @@ const FUNCTIONS: &[Function<ModuleState>] = &[
     Function::new(c"hosts", host::HOSTS_DOC, host::hosts),
     Function::new(c"host_running", host::HOST_RUNNING_DOC, host::host_running),
     Function::new(c"current_host", host::CURRENT_HOST_DOC, host::current_host),
+    Function::new(c"isolate_room", host::ISOLATE_ROOM_DOC, host::isolate_room),
+    Function::new(c"write_whole", host::WRITE_WHOLE_DOC, host::write_whole),
     Function::new(c"become_host", host::BECOME_HOST_DOC, host::become_host),
     Function::new(c"shutdown", host::SHUTDOWN_DOC, host::shutdown),
     Function::END,

@@ -2,7 +2,9 @@
 
 use std::sync::OnceLock;
 
-use atoll_core::client::{self, HostId, SubmitError, TaskOutcome, Unfinished};
+use atoll_core::client::{
+    self, Engine, HostId, HostKind, Placement, SubmitError, TaskOutcome, Unfinished,
+};
 use atoll_py::class::{Class, HeapClass, This};
 use atoll_py::interpreter::prepare_main;
 use atoll_py::method::{Getter, Method};
@@ -62,7 +64,7 @@ impl Classes {
 #[cold]
 pub(crate) fn raise_refusal(py: Attached<'_>, state: &ModuleState, error: &SubmitError) -> Raised {
     let class = match error {
-        SubmitError::Unavailable(_) => &state.errors.host_unavailable,
+        SubmitError::Unavailable { .. } => &state.errors.host_unavailable,
         SubmitError::HostClosed(_) | SubmitError::NoSuchHost(_) | SubmitError::Forked => {
             &state.errors.atoll_error
         }
@@ -79,26 +81,52 @@ pub(crate) fn refuse_fork(py: Attached<'_>, state: &ModuleState) -> Result<()> {
     }
 }
 
-/// Refuses kinds of hosts that this release does not have.
-pub(crate) fn check_kind(
+/// Reads a kind of host; `None` is `auto`. Refuses those that this release does not have.
+pub(crate) fn kind_of(
     py: Attached<'_>,
     state: &ModuleState,
     kind: Borrowed<'_, '_>,
-) -> Result<()> {
+) -> Result<Option<HostKind>> {
     let kind = kind.utf8_lossy()?;
-    let article = match kind.as_str() {
-        "auto" | "interpreter" => return Ok(()),
-        "isolate" => "an",
-        "process" | "thread" => "a",
-        _ => {
-            return Err(py.raise_value_error(&format!(
-                "cannot use a host of kind={kind:?} (there is no such kind); use 'auto' or 'interpreter'"
-            )));
+    match kind.as_str() {
+        "auto" => Ok(None),
+        "interpreter" => Ok(Some(HostKind::Interpreter)),
+        "isolate" => Ok(Some(HostKind::Isolate)),
+        "process" | "thread" => {
+            let text = format!(
+                "cannot start a {kind} (not in this release); use kind='isolate' or kind='interpreter'"
+            );
+            Err(Raised::new(state.errors.host_unavailable.get(py), &text))
         }
-    };
-    let text =
-        format!("cannot start {article} {kind} (not in this release); use kind='interpreter'");
-    Err(Raised::new(state.errors.host_unavailable.get(py), &text))
+        _ => Err(py.raise_value_error(&format!(
+            "cannot use a host of kind={kind:?} (there is no such kind); use 'auto', 'isolate' or 'interpreter'"
+        ))),
+    }
+}
+
+/// Tells the engine what the next host of the crew, if the task needs one, is to start with.
+fn set_up(py: Attached<'_>, engine: Engine, placement: Placement) -> Result<()> {
+    while let Some(kind) = engine.wants_setup(placement) {
+        prepare_main(py)?;
+        if kind == HostKind::Interpreter {
+            engine.set_setup(kind, Some(&module_path(py)?), None);
+            break;
+        }
+        let word = match placement {
+            Placement::Auto => "auto",
+            Placement::Crew(_) | Placement::On(_) => "isolate",
+        };
+        let environment = py
+            .import(c"atoll._environment")?
+            .borrow()
+            .call_method(c"for_crew", &[py.string(word)?.borrow()])?;
+        if let Exact::Bytes(packed) = Exact::of(environment.borrow()) {
+            engine.set_setup(kind, None, Some(packed.data()));
+            break;
+        }
+        engine.refuse_isolates();
+    }
+    Ok(())
 }
 
 /// Reads an optional name.
@@ -168,16 +196,13 @@ pub(crate) fn submit<'py>(
         unreachable!("all five are required")
     };
     refuse_fork(py, state)?;
-    check_kind(py, state, kind)?;
+    let kind = kind_of(py, state, kind)?;
     let engine = state.engine();
-    let host = match host.is_none() {
-        true => None,
-        false => Some(host_of(py, host)?),
+    let placement = match host.is_none() {
+        true => kind.map_or(Placement::Auto, Placement::Crew),
+        false => Placement::On(host_of(py, host)?),
     };
-    if host.is_none() && engine.wants_path() {
-        prepare_main(py)?;
-        engine.set_path(&module_path(py)?);
-    }
+    set_up(py, engine, placement)?;
     let function = state
         .tasks
         .region
@@ -190,7 +215,7 @@ pub(crate) fn submit<'py>(
         payload,
         &["how", "target", "ends", "args", "kwargs"],
     )?;
-    match engine.submit(host, name.as_deref(), payload, function) {
+    match engine.submit(placement, name.as_deref(), payload, function) {
         Ok(task) => state.tasks.handle.make(
             py,
             TaskHandle {
@@ -337,10 +362,7 @@ impl TaskHandle {
             TaskOutcome::Error(message) => ("error", py.bytes(message.bytes())?),
             TaskOutcome::Cancelled => ("cancelled", py.none().to_owned()),
             TaskOutcome::Died(text) => ("died", py.string(&text)?),
-            TaskOutcome::Unavailable(reason) => (
-                "unavailable",
-                py.string(&SubmitError::Unavailable(reason).to_string())?,
-            ),
+            TaskOutcome::Unavailable(text) => ("unavailable", py.string(&text)?),
         };
         let outcome = py.tuple([py.string(kind)?, value])?;
         let _ = this.body().outcome.set(outcome.clone().store());

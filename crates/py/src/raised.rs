@@ -80,6 +80,20 @@ impl Raised {
     }
 }
 
+impl<'py> Attached<'py> {
+    /// Sets the `OSError` of an error number of the operating system.
+    ///
+    /// Needs: attached. May run Python: yes.
+    pub fn raise_os_error(self, number: i32) -> Raised {
+        // SAFETY: attached; errno is this thread's own; the class is static.
+        unsafe {
+            *libc::__errno_location() = number;
+            ffi::PyErr_SetFromErrno(ffi::PyExc_OSError);
+        }
+        Raised(PhantomData)
+    }
+}
+
 macro_rules! builtin_exceptions {
     ($($(#[$doc:meta])* $class:ident / $raise:ident => $symbol:ident,)*) => {
         impl<'py> Attached<'py> {

@@ -95,41 +95,6 @@ impl<'py> Attached<'py> {
         Ok(tuple)
     }
 
-    /// A `list` of `str`.
-    ///
-    /// Returns: owned. Needs: attached. May run Python: no.
-    pub fn strings(self, texts: &[String]) -> Result<Owned<'py>> {
-        // SAFETY: attached.
-        let list = unsafe { Owned::from_result(self, ffi::PyList_New(0))? };
-        for text in texts {
-            let text = self.string(text)?;
-            // SAFETY: attached, a live list and a live object.
-            self.done(unsafe { ffi::PyList_Append(list.as_ptr(), text.as_ptr()) })?;
-        }
-        Ok(list)
-    }
-
-    /// Runs source text in a namespace of its own, which is dropped afterwards. What it raises is the answer, `SystemExit` included.
-    ///
-    /// Needs: attached. May run Python: yes.
-    pub fn run(self, source: &CStr) -> Result<()> {
-        // SAFETY: attached, C strings, live objects; each result is checked before it is used.
-        unsafe {
-            let code =
-                ffi::Py_CompileString(source.as_ptr(), c"<atoll>".as_ptr(), ffi::Py_file_input);
-            let code = Owned::from_result(self, code)?;
-            let names = Owned::from_result(self, ffi::PyDict_New())?;
-            let status = ffi::PyDict_SetItemString(
-                names.as_ptr(),
-                c"__builtins__".as_ptr(),
-                ffi::PyEval_GetBuiltins(),
-            );
-            self.done(status)?;
-            let result = ffi::PyEval_EvalCode(code.as_ptr(), names.as_ptr(), names.as_ptr());
-            Owned::from_result(self, result).map(drop)
-        }
-    }
-
     /// `import name`, giving the module of that dotted name.
     ///
     /// Returns: owned. Needs: attached. May run Python: yes.

@@ -64,9 +64,6 @@ pub(crate) enum Order {
 #[repr(C)]
 pub(crate) struct RawSession {
     pub(crate) host: u64,
-    /// The folders where to look for modules; null: the interpreter's own.
-    pub(crate) path: *const Text,
-    pub(crate) path_length: usize,
     pub(crate) setup: Text,
 }
 
@@ -82,17 +79,24 @@ pub struct Boot {
     pub(crate) environment: Text,
     /// The main copy's isolate, for the functions below.
     pub(crate) isolate: *const c_void,
+    /// How many isolates there are and may be.
+    pub(crate) room: unsafe extern "C" fn(*const c_void) -> super::Room,
     /// Says what the main copy may call, before the first session is ready.
     pub(crate) serves: unsafe extern "C" fn(*const c_void, *const Calls),
     /// Waits for the next order.
     pub(crate) next_order: unsafe extern "C" fn(*const c_void, *mut RawSession) -> Order,
     /// The session is over; the isolate may have another one.
     pub(crate) park: unsafe extern "C" fn(*const c_void),
-    /// The isolate could not be brought up, for this reason. The flag: Python runs in the namespace.
-    pub(crate) failed: unsafe extern "C" fn(*const c_void, Text, bool),
+    /// The isolate could not be brought up, for this reason.
+    pub(crate) failed: unsafe extern "C" fn(*const c_void, Text),
     /// The isolate keeps still from now on.
     pub(crate) retired: unsafe extern "C" fn(*const c_void),
 }
+
+// SAFETY: never written once it is made; its functions may be called on any thread, and what it points to lives as long as it.
+unsafe impl Send for Boot {}
+// SAFETY: as above.
+unsafe impl Sync for Boot {}
 
 /// What the main copy calls in the namespace's copy. Lives as long as the process.
 #[repr(C)]

@@ -13,15 +13,12 @@
 
 use super::boot::{Boot, Calls, ENTRY, Order, RawSession, Text};
 use super::environment::Environment;
-use super::namespace::{Namespace, OpenError};
-use super::{exit, limits};
-use crate::threads::STACK_BYTES;
+use super::{Namespace, OpenError, exit, limits};
+use crate::threads;
 use atoll_core::abi;
-use atoll_core::client::{Deadline, Engine, HostId, Task};
-use atoll_core::hosts::Launch;
+use atoll_core::client::{Deadline, Driver, Engine, HostId, HostKind, Launch, Task};
 use std::ffi::c_void;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread;
 
 /// Starts isolates for the engine. Clones share them.
 #[derive(Clone)]
@@ -32,6 +29,7 @@ pub struct IsolateDriver {
 
 /// How many isolates there are and may be.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct Room {
     /// How many the loader has room for in this process.
     pub limit: usize,
@@ -43,7 +41,7 @@ pub struct Room {
 
 /// One isolate, as the main copy knows it.
 struct Isolate {
-    engine: Engine,
+    driver: IsolateDriver,
     key: Vec<u8>,
     /// As the front packed it: the copy in the namespace reads it, too.
     packed: Vec<u8>,
@@ -58,9 +56,7 @@ struct Stand {
     session: Option<Session>,
     retire: bool,
     /// What the owner thread was given last: it reads from it.
-    lent: Option<Lent>,
-    /// The bringing up failed when Python had begun to run.
-    python_runs: bool,
+    lent: Option<Session>,
 }
 
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -73,18 +69,8 @@ enum State {
 
 struct Session {
     host: HostId,
-    path: Option<Vec<String>>,
     setup: String,
 }
-
-/// A session and the pointers into it.
-struct Lent {
-    session: Session,
-    path: Vec<Text>,
-}
-
-// SAFETY: the pointers are to the session's own bytes, which do not move and do not change.
-unsafe impl Send for Lent {}
 
 impl IsolateDriver {
     /// A driver for this engine.
@@ -99,110 +85,9 @@ impl IsolateDriver {
         lock(&self.isolates)
     }
 
-    /// Gives the host to a parked isolate of the same environment, or to a new one.
-    pub fn launch(&self, launch: Launch) -> Result<(), String> {
-        if let Some(reason) = super::unsupported() {
-            return Err(reason);
-        }
-        let packed = launch
-            .environment
-            .ok_or("nothing is known of its environment")?;
-        let environment = Environment::read(&packed)?;
-        let session = Session {
-            host: launch.host,
-            path: launch.path,
-            setup: environment.setup.clone(),
-        };
-        let isolate = {
-            let mut isolates = self.isolates();
-            let parked = isolates
-                .iter()
-                .find(|isolate| isolate.key == environment.key && isolate.is_parked());
-            if let Some(isolate) = parked {
-                isolate.give(session);
-                return Ok(());
-            }
-            let room = room_in(&isolates);
-            if room.opened >= room.limit {
-                return Err(no_room(room));
-            }
-            let isolate = Arc::new(Isolate {
-                engine: self.engine,
-                key: environment.key.clone(),
-                packed,
-                stand: Mutex::new(Stand {
-                    state: State::Busy(session.host),
-                    session: Some(session),
-                    retire: false,
-                    lent: None,
-                    python_runs: false,
-                }),
-                changed: Condvar::new(),
-                calls: OnceLock::new(),
-            });
-            isolates.push(isolate.clone());
-            isolate
-        };
-        let name = format!("atoll-{}", launch.host.0);
-        let owner = isolate.clone();
-        let started = thread::Builder::new()
-            .name(name)
-            .stack_size(STACK_BYTES)
-            .spawn({
-                let driver = self.clone();
-                move || {
-                    if !owner.live(&environment) {
-                        driver.forget(&owner);
-                    }
-                }
-            });
-        started.map(drop).map_err(|error| {
-            self.forget(&isolate);
-            format!("no thread to be had: {error}")
-        })
-    }
-
-    /// See [`Driver::add_thread`](atoll_core::hosts::Driver::add_thread).
-    pub fn add_thread(&self, host: HostId) -> Result<(), String> {
-        let calls = self.calls_of(host).ok_or("its session has ended")?;
-        // SAFETY: I2.
-        match unsafe { (calls.add_thread)(host.to_raw()) } {
-            true => Ok(()),
-            false => Err("no thread to be had".to_owned()),
-        }
-    }
-
-    /// See [`Driver::throw_cancellations`](atoll_core::hosts::Driver::throw_cancellations).
-    pub fn throw_cancellations(&self, host: HostId, tasks: Vec<Task>) {
-        let Some(calls) = self.calls_of(host) else {
-            return;
-        };
-        let tasks: Vec<_> = tasks.into_iter().map(Task::into_raw).collect();
-        // SAFETY: I2; the references go with the call.
-        unsafe { (calls.throw_cancellations)(host.to_raw(), tasks.as_ptr(), tasks.len()) }
-    }
-
     /// How many isolates there are and may be.
-    pub fn room(&self) -> Room {
-        room_in(&self.isolates())
-    }
-
-    /// The process ends: has every isolate run its exit functions and keep still. What does not do so before the deadline is
-    /// left alone, and the process then leaves without running the exit code of the isolates' libraries.
-    pub fn retire(&self, deadline: Deadline) {
-        let isolates: Vec<_> = self.isolates().clone();
-        if isolates.is_empty() {
-            return;
-        }
-        for isolate in &isolates {
-            isolate.stand().retire = true;
-            isolate.changed.notify_all();
-        }
-        let at_rest = isolates
-            .iter()
-            .filter(|isolate| isolate.wait_retired(deadline))
-            .count();
-        exit::prepare(at_rest == isolates.len());
+    pub fn places(&self) -> Room {
+        places_in(&self.isolates())
     }
 
     fn forget(&self, isolate: &Arc<Isolate>) {
@@ -217,7 +102,110 @@ impl IsolateDriver {
     }
 }
 
-fn room_in(isolates: &[Arc<Isolate>]) -> Room {
+impl Driver for IsolateDriver {
+    /// Gives the host to a parked isolate of the same environment, or to a new one.
+    fn launch(&self, launch: Launch) -> Result<(), String> {
+        if let Some(reason) = super::unsupported() {
+            return Err(reason);
+        }
+        let packed = launch
+            .environment
+            .ok_or("nothing is known of its environment")?;
+        let environment = Environment::read(&packed)?;
+        let session = Session {
+            host: launch.host,
+            setup: environment.setup.clone(),
+        };
+        let isolate = {
+            let mut isolates = self.isolates();
+            let parked = isolates
+                .iter()
+                .find(|isolate| isolate.key == environment.key && isolate.is_parked());
+            if let Some(isolate) = parked {
+                isolate.give(session);
+                return Ok(());
+            }
+            let room = places_in(&isolates);
+            if room.opened >= room.limit {
+                return Err(no_room(room));
+            }
+            let isolate = Arc::new(Isolate {
+                driver: self.clone(),
+                key: environment.key.clone(),
+                packed,
+                stand: Mutex::new(Stand {
+                    state: State::Busy(session.host),
+                    session: Some(session),
+                    retire: false,
+                    lent: None,
+                }),
+                changed: Condvar::new(),
+                calls: OnceLock::new(),
+            });
+            isolates.push(isolate.clone());
+            isolate
+        };
+        let (driver, owner) = (self.clone(), isolate.clone());
+        let started = threads::start(launch.host, move || {
+            if !owner.live(&environment) {
+                driver.forget(&owner);
+            }
+        });
+        if started.is_err() {
+            self.forget(&isolate);
+        }
+        started
+    }
+
+    fn add_thread(&self, host: HostId) -> Result<(), String> {
+        let calls = self.calls_of(host).ok_or("its session has ended")?;
+        // SAFETY: I2.
+        match unsafe { (calls.add_thread)(host.to_raw()) } {
+            true => Ok(()),
+            false => Err("no thread to be had".to_owned()),
+        }
+    }
+
+    fn throw_cancellations(&self, host: HostId, tasks: Vec<Task>) {
+        let Some(calls) = self.calls_of(host) else {
+            return;
+        };
+        let tasks: Vec<_> = tasks.into_iter().map(Task::into_raw).collect();
+        // SAFETY: I2; the references go with the call.
+        unsafe { (calls.throw_cancellations)(host.to_raw(), tasks.as_ptr(), tasks.len()) }
+    }
+
+    fn room(&self, _: HostKind) -> Result<usize, String> {
+        match super::unsupported() {
+            Some(reason) => Err(reason),
+            None => {
+                let room = places_in(&self.isolates());
+                Ok(room.limit.saturating_sub(room.opened) + room.parked)
+            }
+        }
+    }
+
+    /// Has every isolate run its exit functions and keep still. What does not do so before the deadline is
+    /// left alone, and the process then leaves without running the exit code of the isolates' libraries.
+    fn retire(&self, deadline: Deadline) -> usize {
+        let isolates: Vec<_> = self.isolates().clone();
+        if isolates.is_empty() {
+            return 0;
+        }
+        for isolate in &isolates {
+            isolate.stand().retire = true;
+            isolate.changed.notify_all();
+        }
+        let restless = isolates
+            .iter()
+            .filter(|isolate| !isolate.wait_retired(deadline))
+            .count();
+        exit::prepare(restless == 0);
+        restless
+    }
+}
+
+fn places_in(isolates: &[Arc<Isolate>]) -> Room {
     Room {
         limit: limits::limit(),
         opened: isolates.len(),
@@ -226,16 +214,27 @@ fn room_in(isolates: &[Arc<Isolate>]) -> Room {
 }
 
 fn no_room(room: Room) -> String {
-    let Room {
-        limit,
-        opened,
-        parked,
-    } = room;
+    let Room { limit, parked, .. } = room;
     match parked {
-        0 => format!("all {opened} that fit into this process are in use (limit {limit})"),
-        _ => format!(
-            "{opened} fit into this process (limit {limit}), and the {parked} that are free have another environment"
+        0 => format!(
+            "all {limit} that fit into this process are in use; {}",
+            remedy(limit)
         ),
+        _ => format!(
+            "all {limit} that fit into this process are open, and the {parked} that are free have another \
+             environment; {}",
+            remedy(limit)
+        ),
+    }
+}
+
+/// What to do when no more fit.
+fn remedy(limit: usize) -> &'static str {
+    match limit {
+        limits::MOST.. => "close one first, or use kind='interpreter'",
+        _ => {
+            "close one first, or start the program with `atoll run` (GLIBC_TUNABLES=glibc.rtld.nns=16), which makes room for 15"
+        }
     }
 }
 
@@ -276,7 +275,7 @@ impl Isolate {
         }
     }
 
-    /// The owner thread's life. It never ends if the isolate comes to life; else the answer is whether a namespace is lost to it.
+    /// The owner thread's life. It never ends if the isolate comes to life; else the answer is whether a namespace is lost.
     fn live(self: &Arc<Self>, environment: &Environment) -> bool {
         let namespace = match self.open(environment) {
             Ok(namespace) => namespace,
@@ -287,25 +286,28 @@ impl Isolate {
         };
         let entry = namespace
             .load(&environment.native)
-            .and_then(|_| namespace.symbol(ENTRY).ok_or_else(|| no_entry(environment)));
+            .and_then(|native| native.symbol(ENTRY).ok_or_else(|| no_entry(environment)));
+        // Not closed if anything fails from here on: this thread holds what the namespace's constructors have put into it
+        // (mimalloc's heap, for one), and ends by running their code.
+        std::mem::forget(namespace);
         let entry = match entry {
             Ok(entry) => entry,
             Err(reason) => {
                 self.lost(&reason);
-                // SAFETY: nothing but constructors has run in the namespace.
-                return !unsafe { namespace.close() };
+                return true;
             }
         };
         // SAFETY: what the name stands for in every release of this library.
-        let entry: unsafe extern "C" fn(*const Boot) = unsafe { std::mem::transmute(entry) };
+        let entry: unsafe extern "C" fn(*const Boot) -> u32 = unsafe { std::mem::transmute(entry) };
         // Both live as long as the process: the isolate uses them to the end.
         let isolate: &'static Arc<Self> = Box::leak(Box::new(self.clone()));
         let boot = Box::leak(Box::new(Boot {
             version: abi::VERSION,
             size: u32::try_from(size_of::<Boot>()).expect("a small structure"),
-            table: self.engine.table(),
+            table: self.driver.engine.table(),
             environment: Text::of(&isolate.packed),
             isolate: std::ptr::from_ref::<Arc<Self>>(isolate).cast(),
+            room: room_of_all,
             serves,
             next_order,
             park,
@@ -313,26 +315,30 @@ impl Isolate {
             retired,
         }));
         // SAFETY: the boot structure is complete and lives for ever.
-        unsafe { entry(boot) };
-        // It came back, so `failed` has been called.
-        let python_runs = self.stand().python_runs;
-        if python_runs {
-            std::mem::forget(namespace);
-            return true;
+        let theirs = unsafe { entry(boot) };
+        // It came back: `failed` has been called, or the other copy knows another table.
+        if theirs != 0 {
+            self.lost(&other_release(environment, theirs));
         }
-        // SAFETY: Python does not run in there.
-        !unsafe { namespace.close() }
+        true
     }
 
     fn open(&self, environment: &Environment) -> Result<Namespace, String> {
         let opened = Namespace::open(&environment.library, environment.environ.clone());
         let namespace = opened.map_err(|error| match error {
             OpenError::NoMoreNamespaces(text) | OpenError::StaticTls(text) => {
-                limits::lower_to(super::opened());
-                format!("the loader has no room for another one: {text}")
+                let opened = super::opened();
+                limits::lower_to(opened);
+                format!(
+                    "the loader has no room beside the {opened} that are open: {text}; {}",
+                    remedy(opened)
+                )
             }
-            OpenError::NotAnElf(text) | OpenError::Other(text) => text,
+            OpenError::NotAnElf(text) | OpenError::Other(text) | OpenError::Unsupported(text) => {
+                text
+            }
         })?;
+        // This thread was made outside of it.
         namespace.enter_thread();
         Ok(namespace)
     }
@@ -348,7 +354,7 @@ impl Isolate {
             host
         };
         self.changed.notify_all();
-        self.engine.host_ended(host, Some(reason));
+        self.driver.engine.host_ended(host, Some(reason));
     }
 }
 
@@ -359,6 +365,18 @@ fn no_entry(environment: &Environment) -> String {
     )
 }
 
+fn other_release(environment: &Environment, theirs: u32) -> String {
+    let native = environment.native.display();
+    match theirs {
+        u32::MAX => format!("{native} failed while it started"),
+        _ => format!(
+            "{native} belongs to another release of atoll: its table has version {theirs}, this one's {}; install the \
+             same release in both environments",
+            abi::VERSION
+        ),
+    }
+}
+
 // The functions of the boot structure: code of this copy, called on the isolate's owner thread, detached from its Python. -------
 
 /// # Safety
@@ -366,6 +384,11 @@ fn no_entry(environment: &Environment) -> String {
 unsafe fn this<'a>(isolate: *const c_void) -> &'a Isolate {
     // SAFETY: by the caller: an `Arc<Isolate>` that was leaked.
     unsafe { &*isolate.cast::<Arc<Isolate>>() }
+}
+
+unsafe extern "C" fn room_of_all(isolate: *const c_void) -> Room {
+    // SAFETY: by the protocol.
+    unsafe { this(isolate) }.driver.places()
 }
 
 unsafe extern "C" fn serves(isolate: *const c_void, calls: *const Calls) {
@@ -381,17 +404,10 @@ unsafe extern "C" fn next_order(isolate: *const c_void, into: *mut RawSession) -
     stand.lent = None;
     loop {
         if let Some(session) = stand.session.take() {
-            let path = session.path.iter().flatten();
-            let path = path.map(|entry| Text::of(entry.as_bytes())).collect();
-            let lent = stand.lent.insert(Lent { session, path });
+            let lent = stand.lent.insert(session);
             let raw = RawSession {
-                host: lent.session.host.to_raw(),
-                path: match lent.session.path {
-                    Some(_) => lent.path.as_ptr(),
-                    None => std::ptr::null(),
-                },
-                path_length: lent.path.len(),
-                setup: Text::of(lent.session.setup.as_bytes()),
+                host: lent.host.to_raw(),
+                setup: Text::of(lent.setup.as_bytes()),
             };
             // SAFETY: the caller's place for it.
             unsafe { into.write(raw) };
@@ -411,10 +427,9 @@ unsafe extern "C" fn park(isolate: *const c_void) {
     isolate.changed.notify_all();
 }
 
-unsafe extern "C" fn failed(isolate: *const c_void, reason: Text, python_runs: bool) {
+unsafe extern "C" fn failed(isolate: *const c_void, reason: Text) {
     // SAFETY: by the protocol.
     let (isolate, reason) = unsafe { (this(isolate), reason.to_text()) };
-    isolate.stand().python_runs = python_runs;
     isolate.lost(&reason);
 }
 

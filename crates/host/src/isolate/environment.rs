@@ -23,8 +23,6 @@ pub(crate) struct Environment {
     pub(crate) configuration: Configuration,
     /// The environment variables.
     pub(crate) environ: Vec<CString>,
-    /// Python source that makes the package `atoll` importable.
-    pub(crate) bootstrap: CString,
     /// For `atoll._isolate`, unread here.
     pub(crate) setup: String,
 }
@@ -44,7 +42,6 @@ impl Environment {
                 b'k' => read.key = rest.to_vec(),
                 b'c' => configure(&mut read.configuration, rest).ok_or_else(|| malformed(item))?,
                 b'v' => read.environ.push(text(rest)),
-                b'b' => read.bootstrap = text(rest),
                 b's' => read.setup = String::from_utf8_lossy(rest).into_owned(),
                 _ => return Err(malformed(item)),
             }
@@ -99,7 +96,7 @@ mod tests {
     #[test]
     fn every_item_is_read_into_its_place() {
         let packed = b"l/lib/libpython3.13.so.1.0\0n/a/_native.so\0p3.13\0kkey\0ci:dev_mode=1\0cs:executable=/bin/py=3\0\
-            cl:argv=a\0cl:argv=\0vA=1\0vB=\xff\0bimport sys\0s{\"a\": 1}";
+            cl:argv=a\0cl:argv=\0vA=1\0vB=\xff\0s{\"a\": 1}";
         let read = Environment::read(packed).unwrap();
         assert_eq!(read.library, PathBuf::from("/lib/libpython3.13.so.1.0"));
         assert_eq!(read.native, PathBuf::from("/a/_native.so"));
@@ -116,11 +113,7 @@ mod tests {
                 ],
             }
         );
-        assert_eq!(
-            read.environ,
-            [c"A=1".to_owned(), c"B=\xff".to_owned()]
-        );
-        assert_eq!(read.bootstrap, c"import sys".to_owned());
+        assert_eq!(read.environ, [c"A=1".to_owned(), c"B=\xff".to_owned()]);
         assert_eq!(read.setup, "{\"a\": 1}");
     }
 

@@ -30,10 +30,7 @@ static LEFT: Condvar = Condvar::new();
 
 unsafe extern "C" {
     /// glibc's `atexit` that tells the exit code. Not declared by the libc crate.
-    fn on_exit(
-        function: unsafe extern "C" fn(c_int, *mut c_void),
-        argument: *mut c_void,
-    ) -> c_int;
+    fn on_exit(function: unsafe extern "C" fn(c_int, *mut c_void), argument: *mut c_void) -> c_int;
 }
 
 /// To be called when the isolates have been put to rest, and no Python code of the main interpreter is to follow but its own end.
@@ -106,7 +103,8 @@ fn runs_another() -> bool {
     };
     threads.flatten().any(|thread| {
         thread.file_name().to_string_lossy() != own
-            && fs::read_to_string(thread.path().join("stat")).is_ok_and(|stat| state_of(&stat) == Some('R'))
+            && fs::read_to_string(thread.path().join("stat"))
+                .is_ok_and(|stat| state_of(&stat) == Some('R'))
     })
 }
 

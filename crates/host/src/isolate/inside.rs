@@ -5,17 +5,18 @@
 //! signal is tripped in this Python, and the same signal sent to the thread: a blocked call returns from the system, looks for
 //! signals, and Python runs the handler, `atoll._agent.look`, in which the thrown exception is raised.
 
+use super::Room;
 use super::boot::{Boot, Calls, Order, RawSession, Text};
 use super::environment::Environment;
 use crate::agent;
 use crate::inhabited::{Inhabited, Kick};
 use atoll_core::abi;
-use atoll_core::client::{Engine, HostId, HostState, Task, Wait};
-use atoll_core::host::AgentRole;
+use atoll_core::client::{AgentRole, Engine, HostId, Task, Wait};
 use atoll_py::embedded::{self, MainInterpreter};
 use atoll_py::interpreter::thread_ident;
 use atoll_py::{Attached, Result, ffi};
-use std::ffi::{CString, c_int, c_void};
+use std::ffi::{c_int, c_void};
+use std::path::Path;
 use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
@@ -31,6 +32,7 @@ pub struct Glue {
 
 /// What lives in this namespace, once it is up.
 struct Inside {
+    boot: &'static Boot,
     engine: Engine,
     inhabited: Inhabited,
 }
@@ -41,6 +43,13 @@ static CALLS: Calls = Calls {
     add_thread,
     throw_cancellations,
 };
+
+/// How many isolates there are and may be, if this copy of the library lives in one.
+pub fn room_of_all() -> Option<Room> {
+    let boot = INSIDE.get()?.boot;
+    // SAFETY: the boot structure's own function and argument.
+    Some(unsafe { (boot.room)(boot.isolate) })
+}
 
 /// How long to let threads that nobody can stop go on, before looking again whether they have ended; at first, and at last.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -64,26 +73,26 @@ pub unsafe fn live(boot: *const Boot, glue: Glue) -> u32 {
         return abi::VERSION;
     };
     (glue.attached)(engine);
-    let fail = |reason: &str, python_runs| {
+    let fail = |reason: &str| {
         // SAFETY: the boot structure's own function and argument; the text is lent for the call.
-        unsafe { (boot.failed)(boot.isolate, Text::of(reason.as_bytes()), python_runs) };
+        unsafe { (boot.failed)(boot.isolate, Text::of(reason.as_bytes())) };
         0
     };
     // SAFETY: the description lives as long as the boot structure.
     let environment = match Environment::read(unsafe { boot.environment.bytes() }) {
         Ok(environment) => environment,
-        Err(reason) => return fail(&reason, false),
+        Err(reason) => return fail(&reason),
     };
     let found = embedded::version();
     if found != environment.version {
         let ((major, minor), (x, y)) = (environment.version, found);
         let library = environment.library.display();
         let reason = format!("{library} is Python {x}.{y}, not {major}.{minor}");
-        return fail(&reason, false);
+        return fail(&reason);
     }
     let python = match MainInterpreter::initialize(&environment.configuration) {
         Ok(python) => python,
-        Err(error) => return fail(&error.to_string(), true),
+        Err(error) => return fail(&error.to_string()),
     };
     let py = python.attached();
     let Some(first) = next_session(py, boot) else {
@@ -91,12 +100,16 @@ pub unsafe fn live(boot: *const Boot, glue: Glue) -> u32 {
     };
     // The native module, imported below, asks which host it is in.
     let inhabited = Inhabited::new(engine, python.handle(), glue.arrived, Some(kick()));
-    let inside = INSIDE.get_or_init(|| Inside { engine, inhabited });
+    let inside = INSIDE.get_or_init(|| Inside {
+        boot,
+        engine,
+        inhabited,
+    });
     let place = inside.inhabited.arrive(first.host, AgentRole::Owner);
-    if let Err(raised) = bring_up(py, &environment, &first) {
+    if let Err(raised) = bring_up(py, &environment) {
         let reason = agent::line_of(py, raised);
         drop(place);
-        return py.detach(|| fail(&reason, true));
+        return py.detach(|| fail(&reason));
     }
     // SAFETY: as above; the table is a static.
     unsafe { (boot.serves)(boot.isolate, &raw const CALLS) };
@@ -112,7 +125,6 @@ pub unsafe fn live(boot: *const Boot, glue: Glue) -> u32 {
 /// What an order says.
 struct Session {
     host: HostId,
-    path: Option<Vec<String>>,
     setup: String,
 }
 
@@ -121,43 +133,31 @@ fn next_session(py: Attached<'_>, boot: &'static Boot) -> Option<Session> {
     py.detach(|| {
         let mut raw = RawSession {
             host: 0,
-            path: std::ptr::null(),
-            path_length: 0,
             setup: Text::NONE,
         };
         // SAFETY: the boot structure's own function and argument, and a place for the answer.
         match unsafe { (boot.next_order)(boot.isolate, &raw mut raw) } {
             Order::Retire => None,
             // SAFETY: what was lent is there until the next order.
-            Order::Session => Some(unsafe { copy_of(&raw) }),
+            Order::Session => Some(Session {
+                host: HostId::from_raw(raw.host),
+                setup: unsafe { raw.setup.to_text() },
+            }),
         }
     })
 }
 
-/// # Safety
-/// The session is lent.
-unsafe fn copy_of(raw: &RawSession) -> Session {
-    let path = (!raw.path.is_null()).then(|| {
-        // SAFETY: by the caller: so many entries.
-        let entries = unsafe { std::slice::from_raw_parts(raw.path, raw.path_length) };
-        // SAFETY: by the caller.
-        entries.iter().map(|entry| unsafe { entry.to_text() }).collect()
-    });
-    Session {
-        host: HostId::from_raw(raw.host),
-        path,
-        // SAFETY: by the caller.
-        setup: unsafe { raw.setup.to_text() },
-    }
-}
-
 /// Makes the fresh interpreter an isolate: Atoll's modules, the signal of cancellations, the front's own measures.
-fn bring_up(py: Attached<'_>, environment: &Environment, first: &Session) -> Result<()> {
-    if let Some(path) = &first.path {
-        agent::set_path(py, path)?;
-    }
-    py.run(&environment.bootstrap)?;
-    py.import(c"atoll._native")?;
+fn bring_up(py: Attached<'_>, environment: &Environment) -> Result<()> {
+    // `start` takes the folder out again where the environment is to have its own.
+    let package = environment.native.parent().and_then(Path::parent);
+    let folder = py.string(&package.unwrap_or(Path::new("")).to_string_lossy())?;
+    let first = py.uint(0)?;
+    py.import(c"sys")?
+        .borrow()
+        .attr(c"path")?
+        .borrow()
+        .call_method(c"insert", &[first.borrow(), folder.borrow()])?;
     let look = agent::module(py)?.borrow().attr(c"look")?;
     take_signal(py, look.borrow())?;
     let setup = py.string(&environment.setup)?;
@@ -177,10 +177,7 @@ impl Inside {
         let place = self.inhabited.arrive(session.host, AgentRole::Owner);
         let begun = begin(py, session).map_err(|raised| agent::line_of(py, raised));
         if begun.is_ok() && self.engine.host_ready(session.host) {
-            // Again only after a bug: serve returns when the host closes.
-            while self.engine.host_state(session.host) == HostState::Ready {
-                self.inhabited.serve(py);
-            }
+            self.inhabited.serve_as_owner(py, session.host);
         }
         // Without deadline or interrupt this wait ends only one way.
         let alone = py.detach(|| self.engine.wait_host_alone(session.host, &Wait::forever()));
@@ -203,14 +200,10 @@ fn begin(py: Attached<'_>, session: &Session) -> Result<()> {
     py.import(c"atoll._native")?
         .borrow()
         .call_method(c"become_host", &[host.borrow()])?;
-    let path = match &session.path {
-        Some(path) => py.strings(path)?,
-        None => py.none().to_owned(),
-    };
     let setup = py.string(&session.setup)?;
     isolate_module(py)?
         .borrow()
-        .call_method(c"begin", &[path.borrow(), setup.borrow()])
+        .call_method(c"begin", &[py.none(), setup.borrow()])
         .map(drop)
 }
 
@@ -300,5 +293,7 @@ unsafe extern "C" fn throw_cancellations(host: u64, tasks: *const *const c_void,
         // SAFETY: as above, of this engine.
         .map(|task| unsafe { Task::from_raw(inside.engine, *task) })
         .collect();
-    inside.inhabited.throw_cancellations(HostId::from_raw(host), tasks);
+    inside
+        .inhabited
+        .throw_cancellations(HostId::from_raw(host), tasks);
 }

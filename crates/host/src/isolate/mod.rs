@@ -2,6 +2,12 @@
 //!
 //! See the README beside this file for how and why.
 
+mod boot;
+mod driver;
+mod environment;
+mod exit;
+mod inside;
+mod library;
 mod limits;
 #[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
 mod loader;
@@ -9,5 +15,9 @@ mod loader;
 #[path = "elsewhere.rs"]
 mod loader;
 
+pub use boot::Boot;
+pub use driver::{IsolateDriver, Room};
+pub use inside::{Glue, live, room_of_all};
+pub use library::LibPython;
 pub use limits::limit;
 pub use loader::{Library, Namespace, OpenError, opened, unsupported};
