@@ -8,7 +8,6 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::ptr::NonNull;
-use std::sync::OnceLock;
 
 /// Says which test a child process is for.
 const CHILD: &str = "ATOLL_TEST_CHILD";
@@ -52,24 +51,28 @@ pub(crate) fn in_child<F: FnOnce()>(variables: &[(&str, &str)], body: F) -> Opti
     Some(output)
 }
 
-/// A library made of one of the C files beside this one.
-pub(crate) fn library(source: &str) -> PathBuf {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(std::process::id().to_string());
-        std::fs::create_dir_all(&folder).expect("a folder for the fixtures");
-        folder
-    });
+/// A library made of one of the C files beside this one. All lie in one folder.
+pub(crate) fn library(name: &str) -> PathBuf {
+    let changed = |path: &Path| std::fs::metadata(path).and_then(|file| file.modified());
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/isolate");
-    let library = folder.join(format!("lib{source}.so"));
+    let source = sources.join(format!("{name}.c"));
+    let library = folder.join(format!("lib{name}.so"));
+    let source_changed = changed(&source).expect("a fixture");
+    if changed(&library).is_ok_and(|made| made > source_changed) {
+        return library;
+    }
+    // Other tests may make it at the same time; what has the final name is whole.
+    let unfinished = folder.join(format!("{name}-{}", std::process::id()));
     let compiler = env::var("CC").unwrap_or_else(|_| "cc".to_owned());
     let status = Command::new(compiler)
-        .args(["-shared", "-fPIC", "-O1", "-pthread", "-o"])
-        .arg(&library)
-        .arg(sources.join(format!("{source}.c")))
+        .args(["-shared", "-fPIC", "-O1", "-pthread"])
+        .args(["-Wl,--enable-new-dtags,-rpath,$ORIGIN", "-o"])
+        .args([&unfinished, &source])
         .status()
         .expect("a C compiler");
     assert!(status.success());
+    std::fs::rename(&unfinished, &library).expect("the library gets its name");
     library
 }
 

@@ -38,6 +38,31 @@ fn as_many_namespaces_fit_without_the_tunable_as_the_limit_says() {
 }
 
 #[test]
+fn when_the_room_for_thread_locals_is_used_up_the_open_namespaces_go_on() {
+    alone(|| {
+        let mut all = Vec::new();
+        let refused = loop {
+            match Namespace::open(&library("probe"), vec![]) {
+                Ok(namespace) => all.push(Probe { namespace }),
+                Err(refused) => break refused,
+            }
+        };
+        assert!(matches!(refused, OpenError::StaticTls(_)), "{refused}");
+        for _ in 0..20 {
+            let again = Namespace::open(&library("probe"), vec![]);
+            assert!(matches!(again, Err(OpenError::StaticTls(_))), "{again:?}");
+        }
+        assert_eq!(opened(), all.len());
+        for probe in &all {
+            assert_eq!(
+                call!(probe.is_alpha(c_int::from(b'x') => c_int) -> c_int),
+                1
+            );
+        }
+    });
+}
+
+#[test]
 fn the_limit_is_what_the_tunable_said_at_the_start_of_the_process() {
     alone_with(
         &[("GLIBC_TUNABLES", "glibc.malloc.check=0:glibc.rtld.nns=7")],

@@ -48,6 +48,19 @@ fn dlopen_loads_into_the_caller_s_namespace_and_survives_rtld_global() {
 }
 
 #[test]
+fn dlopen_looks_where_its_caller_says() {
+    alone(|| {
+        let probe = Probe::open();
+        // In the folder of the probe, which its RUNPATH names.
+        let file = library("tls");
+        let name = file.file_name().expect("a name").to_str().expect("UTF-8");
+        let name = CString::new(name).expect("no NUL");
+        let handle = call!(probe.open_global(name.as_ptr() => *const c_char) -> *mut c_void);
+        assert!(!handle.is_null());
+    });
+}
+
+#[test]
 fn dlopen_works_in_a_constructor_that_runs_while_the_namespace_is_loaded() {
     alone(|| {
         let probe = Probe::open();
@@ -128,12 +141,13 @@ fn the_environment_is_private_and_survives_main_s_changes() {
 fn flush_writes_what_the_namespace_has_buffered() {
     alone(|| {
         let probe = Probe::open();
-        let file = library("probe").with_extension("txt");
+        let file = library("probe").with_extension(std::process::id().to_string());
         let path = CString::new(file.to_str().expect("UTF-8")).expect("no NUL");
         assert!(call!(probe.leave_unflushed(path.as_ptr() => *const c_char) -> c_int) >= 0);
         assert_eq!(std::fs::read(&file).expect("the file"), b"");
         probe.flush().expect("flushed");
         assert_eq!(std::fs::read(&file).expect("the file"), b"buffered");
+        std::fs::remove_file(&file).expect("removed");
     });
 }
 

@@ -107,6 +107,9 @@ impl Namespace {
         }
         let path = std::path::absolute(library)
             .map_err(|error| OpenError::Other(format!("{}: {error}", library.display())))?;
+        if path.as_os_str().as_bytes().contains(&0) {
+            return Err(OpenError::Other("the path contains NUL".to_owned()));
+        }
         let _one_at_a_time = change();
         let main = Handle::open(c"libc.so.6", libc::RTLD_NOLOAD).map_err(OpenError::Other)?;
         // SAFETY: a handle.
@@ -135,9 +138,9 @@ impl Namespace {
                 return Err(OpenError::Other(why));
             }
         };
-        let environ = Environ::new(environ);
+        let environ = Environ::new(&environ);
         // SAFETY: the address of this variable in the namespace, where nothing runs yet. The array stays until `close`.
-        unsafe { libc.environ.write(environ.as_ptr()) };
+        unsafe { libc.environ.write(environ.array.as_ptr().cast()) };
         OPENED.fetch_add(1, Ordering::Relaxed);
         Ok(Self {
             handle,
@@ -215,7 +218,8 @@ impl Namespace {
         let gone = shim::base_of(inside).is_none();
         if gone {
             shim::delete_keys(keys);
-            self.environ.free();
+            // SAFETY: as asked.
+            unsafe { self.environ.free() };
             OPENED.fetch_sub(1, Ordering::Relaxed);
         }
         gone
@@ -232,7 +236,7 @@ impl Library {
 /// What the namespace's own libc has for us.
 #[derive(Clone, Copy, Debug)]
 struct OwnLibc {
-    environ: *mut *const *mut c_char,
+    environ: *mut *mut *mut c_char,
     fflush: unsafe extern "C" fn(*mut c_void) -> c_int,
     errno_location: unsafe extern "C" fn() -> *mut c_int,
     ctype_init: unsafe extern "C" fn(),
@@ -294,29 +298,47 @@ unsafe fn function<F: Copy>(address: *mut c_void) -> F {
 }
 
 /// The environment of a namespace, in the shape that C wants.
+///
+/// It stays unless it is freed: code in the namespace may hold it as long as the process lives. That code may also write other
+/// addresses into the array, so the text is one block, whose address is kept beside.
 #[derive(Debug)]
-struct Environ(Vec<*mut c_char>);
+struct Environ {
+    text: NonNull<[u8]>,
+    array: NonNull<[*mut c_char]>,
+}
 
-// SAFETY: strings on the heap and the array of their addresses, used by the namespace only until it is closed.
+// SAFETY: two blocks of the heap, used by the namespace only until it is closed.
 unsafe impl Send for Environ {}
-// SAFETY: as above; nothing is changed through a shared reference.
+// SAFETY: as above; nothing can be done through a shared reference.
 unsafe impl Sync for Environ {}
 
 impl Environ {
-    fn new(items: Vec<CString>) -> Self {
-        let items = items.into_iter().map(CString::into_raw);
-        Self(items.chain([ptr::null_mut()]).collect())
+    fn new(items: &[CString]) -> Self {
+        let text: Vec<u8> = (items.iter())
+            .flat_map(|item| item.as_bytes_with_nul())
+            .copied()
+            .collect();
+        let text = NonNull::from(Box::leak(text.into_boxed_slice()));
+        let mut next = text.cast::<c_char>();
+        let mut array = Vec::with_capacity(items.len() + 1);
+        for item in items {
+            array.push(next.as_ptr());
+            // SAFETY: the item's length in the text, so this is the next item or the end of the block.
+            next = unsafe { next.add(item.as_bytes_with_nul().len()) };
+        }
+        array.push(ptr::null_mut());
+        let array = NonNull::from(Box::leak(array.into_boxed_slice()));
+        Self { text, array }
     }
 
-    fn as_ptr(&self) -> *const *mut c_char {
-        self.0.as_ptr()
-    }
-
-    /// Once the namespace is gone. Otherwise the strings stay: code in the namespace may hold them as long as the process.
-    fn free(self) {
-        for item in self.0.into_iter().filter(|item| !item.is_null()) {
-            // SAFETY: from `into_raw`.
-            drop(unsafe { CString::from_raw(item) });
+    /// # Safety
+    ///
+    /// The namespace is gone.
+    unsafe fn free(self) {
+        // SAFETY: from `leak`; nobody else refers to them.
+        unsafe {
+            drop(Box::from_raw(self.text.as_ptr()));
+            drop(Box::from_raw(self.array.as_ptr()));
         }
     }
 }

@@ -71,6 +71,8 @@ const FORWARDED: &[&[&CStr]] = &[
         c"pthread_clockjoin_np",
         c"thrd_join",
         c"thrd_detach",
+        c"pthread_getattr_default_np",
+        c"pthread_setattr_default_np",
     ],
     // Destructors of thread-local variables: called at a thread's end by the copy of libc that made the thread.
     &[c"__cxa_thread_atexit_impl"],
