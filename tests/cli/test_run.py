@@ -91,14 +91,18 @@ def test_a_traceback_is_that_of_plain_python(script) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
 def test_a_signal_to_the_command_reaches_the_script_since_they_are_one_process(number: signal.Signals) -> None:
-    source = "import os, signal; print(os.getpid(), flush=True); signal.pause()"
+    # Not a wait: a signal just before it began would be noticed only after it.
+    source = "import os\nprint(os.getpid(), flush=True)\nwhile True: pass"
     command = subprocess.Popen([*COMMAND, "run", "-c", source], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert command.stdout is not None
     with command:
         assert int(command.stdout.readline()) == command.pid
 
         command.send_signal(number)
-        command.wait(TIMEOUT)
+        try:
+            command.wait(TIMEOUT)
+        finally:
+            command.kill()
 
     assert command.returncode == -number
 
