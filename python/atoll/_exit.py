@@ -35,23 +35,30 @@ def register(last_words: Callable[[], None]) -> None:
 def _shut_down(owner: int) -> None:
     if os.getpid() != owner:
         return  # a forked child has no workers of its own, and its parent's are none of its business
-    stuck = _native.shutdown(DEADLINE)
+    threads, isolates = _native.shutdown(DEADLINE)
     for speak in _last_words:
         speak()
-    if stuck:
-        _leave(stuck)
+    if threads:
+        _say_stuck(threads, "task")
+        _leave()
+    elif isolates:
+        # They do not keep this interpreter from its end; the native side then leaves with the process's exit code.
+        _say_stuck(isolates, "isolate")
 
 
-def _leave(stuck: int) -> NoReturn:
+def _say_stuck(number: int, what: str) -> None:
+    they = f"1 {what} is" if number == 1 else f"{number} {what}s are"
+    print(
+        f"atoll: {they} still in C code {DEADLINE:g} s after being cancelled; leaving without a clean end",
+        file=sys.stderr,
+    )
+
+
+def _leave() -> NoReturn:
     """End the process under threads that cannot be joined: ending their interpreters would crash, waiting would hang.
 
     `sys.exit`'s code is not to be had any more at this point: the code is 1 after an uncaught exception, else 0.
     """
-    threads = "1 task is" if stuck == 1 else f"{stuck} tasks are"
-    print(
-        f"atoll: {threads} still in C code {DEADLINE:g} s after being cancelled; leaving without a clean end",
-        file=sys.stderr,
-    )
     if (logging := sys.modules.get("logging")) is not None:
         logging.shutdown()
     for stream in (sys.stdout, sys.stderr):

@@ -286,9 +286,9 @@ pub(crate) fn become_host<'py>(
 }
 
 pub(crate) const SHUTDOWN_DOC: &CStr =
-    c"Close every host; the number of threads that did not end within *timeout* seconds.";
+    c"Close every host; how many threads of interpreters, and isolates, did not come to an end within *timeout* seconds.";
 
-/// `shutdown(timeout) -> int`.
+/// `shutdown(timeout) -> tuple[int, int]`.
 pub(crate) fn shutdown<'py>(
     module: Module<'_, 'py, ModuleState>,
     arguments: Arguments<'_, 'py>,
@@ -303,6 +303,7 @@ pub(crate) fn shutdown<'py>(
     let [timeout] = arguments.parse(py, &SIGNATURE)?;
     let deadline: Deadline = parameters::deadline(py, timeout)?;
     let engine = state.engine();
-    let left = py.detach(|| engine.shutdown(&Wait::until(deadline)));
-    count(py, left)
+    let threads = py.detach(|| engine.shutdown(&Wait::until(deadline)));
+    let isolates = ISOLATES.get().map_or(0, IsolateDriver::restless);
+    py.tuple([count(py, threads)?, count(py, isolates)?])
 }

@@ -18,13 +18,20 @@ use crate::threads;
 use atoll_core::abi;
 use atoll_core::client::{Deadline, Driver, Engine, HostId, HostKind, Launch, Task};
 use std::ffi::c_void;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+/// How long an isolate gets to come to rest when the time for the end of the process is up.
+const LAST_CHANCE: Duration = Duration::from_millis(200);
 
 /// Starts isolates for the engine. Clones share them.
 #[derive(Clone)]
 pub struct IsolateDriver {
     engine: Engine,
     isolates: Arc<Mutex<Vec<Arc<Isolate>>>>,
+    /// How many did not come to rest when the process was to end.
+    restless: Arc<AtomicUsize>,
 }
 
 /// How many isolates there are and may be.
@@ -78,6 +85,7 @@ impl IsolateDriver {
         Self {
             engine,
             isolates: Arc::default(),
+            restless: Arc::default(),
         }
     }
 
@@ -88,6 +96,11 @@ impl IsolateDriver {
     /// How many isolates there are and may be.
     pub fn places(&self) -> Room {
         places_in(&self.isolates())
+    }
+
+    /// How many isolates still ran something when the process was to end, and could not be stopped.
+    pub fn restless(&self) -> usize {
+        self.restless.load(Ordering::Relaxed)
     }
 
     fn forget(&self, isolate: &Arc<Isolate>) {
@@ -186,7 +199,8 @@ impl Driver for IsolateDriver {
     }
 
     /// Has every isolate run its exit functions and keep still. What does not do so before the deadline is
-    /// left alone, and the process then leaves without running the exit code of the isolates' libraries.
+    /// left alone, and the process then leaves, with its own exit code, but without running the exit code of the libraries. So
+    /// nothing is left to count.
     fn retire(&self, deadline: Deadline) -> usize {
         let isolates: Vec<_> = self.isolates().clone();
         if isolates.is_empty() {
@@ -196,12 +210,18 @@ impl Driver for IsolateDriver {
             isolate.stand().retire = true;
             isolate.changed.notify_all();
         }
+        // Others may have used the time up; one that is idle needs none.
+        let deadline = match deadline.has_passed() {
+            true => Deadline::after(LAST_CHANCE),
+            false => deadline,
+        };
         let restless = isolates
             .iter()
             .filter(|isolate| !isolate.wait_retired(deadline))
             .count();
+        self.restless.store(restless, Ordering::Relaxed);
         exit::prepare(restless == 0);
-        restless
+        0
     }
 }
 
