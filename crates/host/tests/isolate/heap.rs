@@ -41,15 +41,21 @@ fn the_same_threads_in_a_namespace_without_a_shim_crash() {
 }
 
 #[test]
-fn what_one_namespace_allocates_another_may_free() {
+fn what_one_namespace_allocates_lies_in_main_s_heap_and_another_may_free_it() {
+    const BYTES: usize = 60_000;
+    let in_use = || {
+        // SAFETY: only counts.
+        unsafe { libc::mallinfo2() }.uordblks
+    };
     alone(|| {
         let (one, other) = (Probe::open(), Probe::open());
-        for _ in 0..1000 {
-            // SAFETY: a block of the heap, freed once.
-            let block = unsafe { libc::malloc(100) };
-            let block =
-                call!(one.realloc(block => *mut libc::c_void, 5000 => usize) -> *mut libc::c_void);
+        for round in 0..100 {
+            let before = in_use();
+            let block = call!(one.malloc(BYTES => usize) -> *mut libc::c_void);
+            assert!(in_use() >= before + BYTES / 2, "round {round}");
             call!(other.free(block => *mut libc::c_void));
+            // Other threads of the test's program allocate a little now and then.
+            assert!(in_use() < before + BYTES / 2, "round {round}");
         }
     });
 }

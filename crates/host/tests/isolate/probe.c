@@ -57,11 +57,27 @@ int on_thread(void (*function)(void)) {
   return pthread_join(thread, &result) == 0 && result == (void *)function ? 0 : -2;
 }
 
-static int c11(void *argument) { return isalpha(*(int *)argument) ? 11 : 0; }
-int on_c11_thread(void) {
+// What compilers call for thread-local variables with destructors.
+extern int __cxa_thread_atexit_impl(void (*)(void *), void *, void *);
+extern void *__dso_handle;
+static void *register_destructor(void *destructor) {
+  __cxa_thread_atexit_impl((void (*)(void *))destructor, (void *)5, &__dso_handle);
+  return NULL;
+}
+int thread_with_destructor(void (*destructor)(void *)) {
+  pthread_t thread;
+  if (pthread_create(&thread, NULL, register_destructor, destructor)) return -1;
+  return pthread_join(thread, NULL);
+}
+
+static int call11(void *function) {
+  ((void (*)(void))function)();
+  return isalpha('x') ? 11 : 0;
+}
+int on_c11_thread(void (*function)(void)) {
   thrd_t thread;
-  int character = 'x', result = -1;
-  if (thrd_create(&thread, c11, &character) != thrd_success) return -1;
+  int result = -1;
+  if (thrd_create(&thread, call11, function) != thrd_success) return -1;
   return thrd_join(thread, &result) == thrd_success ? result : -2;
 }
 

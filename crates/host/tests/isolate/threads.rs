@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 type Call = extern "C" fn();
+type Destructor = extern "C" fn(*mut c_void);
 
 #[test]
 fn keys_of_two_namespaces_and_of_main_are_different_and_hold_different_values() {
@@ -62,7 +63,6 @@ fn a_key_s_destructor_runs_at_the_end_of_a_thread_of_the_namespace() {
     }
     alone(|| {
         let probe = Probe::open();
-        type Destructor = extern "C" fn(*mut c_void);
         let key = call!(probe.make_key(destroy => Destructor) -> c_int);
         KEY.store(key as usize, Ordering::SeqCst);
         assert_eq!(call!(probe.on_thread(set => Call) -> c_int), 0);
@@ -71,8 +71,11 @@ fn a_key_s_destructor_runs_at_the_end_of_a_thread_of_the_namespace() {
 }
 
 #[test]
-fn thread_locals_of_main_are_dropped_at_the_end_of_a_thread_of_the_namespace() {
+fn thread_locals_of_both_sides_are_dropped_at_the_end_of_a_thread_of_the_namespace() {
     static DROPPED: AtomicUsize = AtomicUsize::new(0);
+    extern "C" fn destroy(value: *mut c_void) {
+        DROPPED.fetch_add(value.addr(), Ordering::SeqCst);
+    }
     struct Counted(Cell<usize>);
     impl Drop for Counted {
         fn drop(&mut self) {
@@ -81,12 +84,19 @@ fn thread_locals_of_main_are_dropped_at_the_end_of_a_thread_of_the_namespace() {
     }
     thread_local!(static LOCAL: Counted = const { Counted(Cell::new(0)) });
     extern "C" fn set() {
-        LOCAL.with(|local| local.0.set(5));
+        LOCAL.with(|local| local.0.set(7));
     }
     alone(|| {
         let probe = Probe::open();
+        assert_eq!(
+            call!(probe.thread_with_destructor(destroy => Destructor) -> c_int),
+            0
+        );
+        assert_eq!(DROPPED.swap(0, Ordering::SeqCst), 5);
         assert_eq!(call!(probe.on_thread(set => Call) -> c_int), 0);
-        assert_eq!(DROPPED.load(Ordering::SeqCst), 5);
+        assert_eq!(DROPPED.swap(0, Ordering::SeqCst), 7);
+        assert_eq!(call!(probe.on_c11_thread(set => Call) -> c_int), 11);
+        assert_eq!(DROPPED.load(Ordering::SeqCst), 7);
     });
 }
 
@@ -112,7 +122,7 @@ fn ctype_works_for_both_sides_on_threads_of_either() {
                 assert_eq!(is_alpha(), 1, "on a thread of the main namespace");
             });
         });
-        assert_eq!(call!(probe.on_c11_thread() -> c_int), 11);
+        assert_eq!(call!(probe.on_c11_thread(classify => Call) -> c_int), 11);
     });
 }
 
