@@ -9,14 +9,14 @@
 //!   looks takes itself out of that count before it goes away, with a job or without one, and reads `queued` afterwards; if
 //!   jobs are left, it wakes another. Both pairs are SeqCst: of a job that is put as a thread stops looking, one of the two
 //!   knows. A thread that falls asleep registers first and looks once more (the protocol of [`crate::park`]).
-//! - So every job is seen: by a thread that looks, by one that was woken for it, or by the next that takes or leaves.
+//! - So every job is seen: by a thread that looks, by one that was woken for it, or by the next that takes one or leaves.
 //!
 //! # Owner first
 //!
-//! Where the owner is to do what it can (only its waits can be ended from outside, say), an extra thread leaves it a job
-//! while it is idle, and goes home when there is no other. An owner that becomes idle wakes the extra threads for that.
-//! While it is busy they stay, as elsewhere. A thread that goes home reads `queued`, too: it may have been woken for the
-//! job that it leaves.
+//! Where the owner is to do what it can (only its waits can be ended from outside, say), the others leave it a job while it
+//! is idle, whichever that is: they take one if there are two. It looks and sleeps on a side of its own, so that it is the one
+//! who is woken for the first job that comes while it is idle. An owner that becomes idle found no job, and one that takes a
+//! job is idle no more; so a job that was left to it is taken by it, or was for somebody else all along, whom it then wakes.
 
 use crate::park::{SpinBudget, Wait, WaitQueue};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -56,16 +56,34 @@ pub struct Jobs<J, S> {
     desk: Mutex<Desk<J, S>>,
     /// How many jobs are queued: what an idle thread reads while it looks.
     queued: AtomicUsize,
-    /// Threads that look for a job: while there is one, nobody need be woken for a new job.
-    looking: AtomicUsize,
     /// As `Stage::Closed`, to be read without the lock.
     closed: AtomicBool,
     /// As `Desk::owner_is_idle`, to be read without the lock.
     owner_is_idle: AtomicBool,
     owner_first: bool,
-    /// Idle threads sleep here.
+    /// Of an owner that comes first.
+    owner: Side,
+    /// Of all other threads.
+    others: Side,
+}
+
+/// Where idle threads are.
+struct Side {
+    /// Those that look for a job: while there is one, nobody need be woken for a new job.
+    looking: AtomicUsize,
+    /// Those that sleep.
     sleepers: WaitQueue,
     spin: SpinBudget,
+}
+
+impl Side {
+    fn new() -> Self {
+        Self {
+            looking: AtomicUsize::new(0),
+            sleepers: WaitQueue::new(),
+            spin: SpinBudget::eager(),
+        }
+    }
 }
 
 /// What the lock guards.
@@ -158,12 +176,11 @@ impl<J, S> Jobs<J, S> {
                 state,
             }),
             queued: AtomicUsize::new(0),
-            looking: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             owner_is_idle: AtomicBool::new(false),
             owner_first,
-            sleepers: WaitQueue::new(),
-            spin: SpinBudget::eager(),
+            owner: Side::new(),
+            others: Side::new(),
         }
     }
 
@@ -195,27 +212,32 @@ impl<J, S> Jobs<J, S> {
 
     /// Wakes the threads that are to go home. Without the lock.
     pub fn send_home(&self) {
-        self.sleepers.notify_all();
+        self.owner.sleepers.notify_all();
+        self.others.sleepers.notify_all();
     }
 
     /// Queues a job. Returns whether one more thread is to be asked for, which counts already. A closed desk gives the job
     /// back.
     pub fn put(&self, job: J) -> Result<bool, J> {
-        let needs_thread = {
+        let (needs_thread, side) = {
             let mut desk = self.desk();
             if desk.is_closed() {
                 return Err(job);
             }
+            let side = match desk.owner_is_idle && desk.queue.is_empty() {
+                true => &self.owner,
+                false => &self.others,
+            };
             desk.queue.push_back(job);
             let needs_thread = desk.ask_for_thread();
             // ORDERING: SeqCst, see Protocol.
             self.queued.fetch_add(1, Ordering::SeqCst);
-            needs_thread
+            (needs_thread, side)
         };
         order_rmw_before_load();
         // ORDERING: SeqCst, see Protocol.
-        if self.looking.load(Ordering::SeqCst) == 0 {
-            self.sleepers.notify(1);
+        if side.looking.load(Ordering::SeqCst) == 0 {
+            side.sleepers.notify(1);
         }
         Ok(needs_thread)
     }
@@ -244,27 +266,30 @@ impl<J, S> Jobs<J, S> {
         mut start: impl FnMut(&mut S, &J) -> bool,
         mut declined: impl FnMut(J),
     ) -> Option<Taken<J>> {
+        let side = match self.owner_first && seat.role == AgentRole::Owner {
+            true => &self.owner,
+            false => &self.others,
+        };
         let mut look = || self.look(seat, &mut start, &mut declined);
         let found = look().or_else(|| {
-            self.looking.fetch_add(1, Ordering::SeqCst);
+            side.looking.fetch_add(1, Ordering::SeqCst);
             // Loom has no time to spin, but wants to see the protocol.
             let found = if cfg!(loom) {
                 look()
             } else {
-                self.spin.spin(&mut look)
+                side.spin.spin(&mut look)
             };
             // ORDERING: SeqCst, see Protocol.
-            self.looking.fetch_sub(1, Ordering::SeqCst);
+            side.looking.fetch_sub(1, Ordering::SeqCst);
             order_rmw_before_load();
             found
         });
         let found = match found {
             Some(found) => Ok(found),
-            None => wait_for(&self.sleepers, None, &Wait::forever(), &mut look),
+            None => wait_for(&side.sleepers, None, &Wait::forever(), &mut look),
         };
-        // ORDERING: SeqCst, see Protocol.
-        if self.queued.load(Ordering::SeqCst) > 0 {
-            self.sleepers.notify(1);
+        if self.is_for_others() {
+            self.others.sleepers.notify(1);
         }
         match found {
             Ok(Found::Job(taken)) => Some(taken),
@@ -288,23 +313,19 @@ impl<J, S> Jobs<J, S> {
                 let desk = &mut *guard;
                 desk.arriving -= usize::from(!seat.arrived);
                 seat.arrived = true;
-                let is_second = seat.role == AgentRole::Extra && desk.owner_is_idle;
                 if desk.is_closed() {
                     self.get_up(seat, desk);
                     return Some(Found::GoHome);
                 }
-                if desk.queue.len() <= usize::from(is_second) {
-                    let is_spare =
-                        seat.role == AgentRole::Extra && !seat.idle && desk.idle >= IDLE_THREADS;
-                    if is_second || is_spare {
-                        self.get_up(seat, desk);
+                let left_to_owner = seat.role == AgentRole::Extra && desk.owner_is_idle;
+                if desk.queue.len() <= usize::from(left_to_owner) {
+                    if seat.idle {
+                        return None;
+                    }
+                    if seat.role == AgentRole::Extra && desk.idle >= IDLE_THREADS {
                         return Some(Found::GoHome);
                     }
-                    let has_extras_to_send = !seat.idle && self.sit_down(seat, desk);
-                    drop(guard);
-                    if has_extras_to_send {
-                        self.send_home();
-                    }
+                    self.sit_down(seat, desk);
                     return None;
                 }
                 let Some(job) = desk.queue.pop_front() else {
@@ -325,22 +346,29 @@ impl<J, S> Jobs<J, S> {
     /// Whether an idle thread should look under the lock.
     fn has_news(&self, seat: &Seat) -> bool {
         // ORDERING: SeqCst, the look of the wait queue's protocol.
-        self.queued.load(Ordering::SeqCst) != 0
-            || self.closed.load(Ordering::SeqCst)
-            || (seat.role == AgentRole::Extra && self.owner_is_idle.load(Ordering::SeqCst))
+        let jobs = match seat.role {
+            AgentRole::Owner => self.queued.load(Ordering::SeqCst) > 0,
+            AgentRole::Extra => self.is_for_others(),
+        };
+        jobs || self.closed.load(Ordering::SeqCst)
     }
 
-    /// The thread becomes idle. True: it is an owner that comes first, and others are idle, too.
-    fn sit_down(&self, seat: &mut Seat, desk: &mut Desk<J, S>) -> bool {
-        let comes_first = self.owner_first && seat.role == AgentRole::Owner;
+    /// Whether there are more jobs than an idle owner will take.
+    fn is_for_others(&self) -> bool {
+        // ORDERING: SeqCst, and in this order: an owner that has become idle since the count was read found nothing, so what
+        // was counted then has been taken.
+        let queued = self.queued.load(Ordering::SeqCst);
+        queued > usize::from(self.owner_is_idle.load(Ordering::SeqCst))
+    }
+
+    /// The thread becomes idle.
+    fn sit_down(&self, seat: &mut Seat, desk: &mut Desk<J, S>) {
         desk.idle += 1;
         seat.idle = true;
-        if comes_first {
+        if self.owner_first && seat.role == AgentRole::Owner {
             desk.owner_is_idle = true;
-            // ORDERING: SeqCst, the change of the wait queue's protocol; a swap for loom's sake.
-            self.owner_is_idle.swap(true, Ordering::SeqCst);
+            self.owner_is_idle.store(true, Ordering::SeqCst);
         }
-        comes_first && desk.idle > 1
     }
 
     /// The thread is not idle any more.
@@ -392,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_owner_gets_the_job_although_another_thread_asks_for_it() {
+    fn an_idle_owner_gets_the_job_although_another_thread_is_idle_and_one_asks_for_it() {
         for _ in 0..200 {
             let jobs = open(true);
             thread::scope(|scope| {
@@ -402,17 +430,19 @@ mod tests {
                     jobs.send_home();
                     got
                 });
-                until(|| jobs.desk().owner_is_idle);
+                let other = scope.spawn(|| next(&jobs, &mut extra(&jobs)));
+                until(|| jobs.desk().owner_is_idle && jobs.desk().idle == 2);
                 let mut seat = extra(&jobs);
                 assert_eq!(jobs.put(7), Ok(false));
                 assert_eq!(next(&jobs, &mut seat), None);
+                assert_eq!(other.join().unwrap(), None);
                 assert_eq!(owner.join().unwrap(), Some(7));
             });
         }
     }
 
     #[test]
-    fn an_extra_thread_does_what_a_single_owner_cannot() {
+    fn an_idle_thread_does_what_a_single_owner_cannot() {
         for _ in 0..200 {
             let jobs = open(true);
             let (release, released) = mpsc::channel::<()>();
@@ -423,36 +453,16 @@ mod tests {
                     released.recv().unwrap_err();
                     got
                 });
-                until(|| jobs.desk().owner_is_idle);
-                let mut seat = extra(jobs);
+                let other = scope.spawn(|| next(jobs, &mut extra(jobs)));
+                until(|| jobs.desk().owner_is_idle && jobs.desk().idle == 2);
                 for job in [1, 2] {
-                    let _ = jobs.put(job);
+                    assert_eq!(jobs.put(job), Ok(false));
                 }
-                let by_extra = next(jobs, &mut seat).unwrap();
+                let by_other = other.join().unwrap().unwrap();
                 drop(release);
-                assert_eq!(owner.join().unwrap().unwrap() + by_extra, 3);
+                assert_eq!(owner.join().unwrap().unwrap() + by_other, 3);
             });
         }
-    }
-
-    #[test]
-    fn an_extra_thread_stays_while_the_owner_is_busy_and_goes_home_when_it_is_idle() {
-        let jobs = open(true);
-        let mut owner = Seat::new(AgentRole::Owner);
-        assert_eq!(jobs.put(1), Ok(false));
-        assert_eq!(next(&jobs, &mut owner), Some(1));
-        let mut seat = extra(&jobs);
-        thread::scope(|scope| {
-            let other = scope.spawn(|| next(&jobs, &mut seat));
-            until(|| jobs.desk().idle == 1);
-            let owner = scope.spawn(|| next(&jobs, &mut owner));
-            assert_eq!(other.join().unwrap(), None);
-            jobs.close(&mut jobs.desk());
-            jobs.send_home();
-            assert_eq!(owner.join().unwrap(), None);
-        });
-        jobs.leave(&seat);
-        assert_eq!(jobs.desk().threads(), 1);
     }
 
     #[test]

@@ -276,10 +276,11 @@ fn tasks_for_any_kind_go_to_interpreters_when_the_only_isolate_does_not_start() 
 
 #[test]
 fn an_isolate_wanted_by_name_that_does_not_start_is_tried_again_by_the_next_task() {
-    let world = World::ready(2);
+    let world = World::new(2);
     world.set_room(1);
     *world.refuse.lock().unwrap() = Some("a package is broken".to_owned());
     let task = world.submit(ISOLATES, "value").unwrap();
+    world.launch_gate.open();
     assert!(matches!(
         ended(&task),
         TaskOutcome::Unavailable(text)

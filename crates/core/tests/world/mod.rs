@@ -143,13 +143,6 @@ impl World {
         }
     }
 
-    /// So many threads are left in the host.
-    pub(crate) fn until_threads(&self, host: HostId, threads: usize) {
-        while self.summary(host).unwrap().threads != threads {
-            thread::yield_now();
-        }
-    }
-
     fn work(&self, mut agent: Agent, thread: u64) {
         while let Some(mut job) = agent.next_job(thread) {
             let task = job.task();
