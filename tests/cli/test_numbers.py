@@ -22,7 +22,7 @@ needs_sklearn = pytest.mark.skipif(find_spec("sklearn") is None, reason="scikit-
 
 
 def swept(results: list[numbers.Result]) -> numbers.Sweep:
-    return numbers.Sweep(1, 1, 1, 0.0, 1.0, results)
+    return numbers.Sweep(1, 1, 1, 0.0, 1.0, 1.0, results)
 
 
 @needs_isolates

@@ -47,6 +47,8 @@ class Sweep(NamedTuple):
     ready_seconds: float
     """Until all isolates were there with their imports, before the clock of the jobs."""
     seconds: float
+    cores: float
+    """How many were at work for this process, on average: fewer than workers if others use them too."""
     results: list[Result]
 
 
@@ -158,11 +160,11 @@ def sweep(todo: list[Job], workers: int, watch: Watch) -> Sweep:
         report.close()
         threads = max(readiness.recv() for _ in range(workers))
         busy = sum(host.kind == "isolate" and host.running > 0 for host in atoll.list_hosts())
-        began = time.perf_counter()
+        began, began_work = time.perf_counter(), time.process_time()
         go.send_many([None] * workers)
         arrived = list(watch(found, len(todo), called(workers)))
-    seconds = time.perf_counter() - began
-    return Sweep(workers, busy, threads, began - asked, seconds, sorted(arrived))
+    seconds, worked = time.perf_counter() - began, time.process_time() - began_work
+    return Sweep(workers, busy, threads, began - asked, seconds, worked / seconds, sorted(arrived))
 
 
 def called(workers: int) -> str:
@@ -203,11 +205,12 @@ def tables(alone: Sweep, together: Sweep) -> str:
         ),
         "Speed",
         table(
-            ["", "isolates", "seconds", "jobs/s", "speed-up"],
+            ["", "isolates", "cores used", "seconds", "jobs/s", "speed-up"],
             [
                 (
                     called(p.workers),
                     p.isolates,
+                    round(p.cores, 2),
                     round(p.seconds, 2),
                     len(p.results) / p.seconds,
                     f"{alone.seconds / p.seconds:.2f} x",
@@ -253,6 +256,7 @@ def document(alone: Sweep, together: Sweep) -> dict[str, Any]:
                 "blas_threads": p.blas_threads,
                 "ready_seconds": p.ready_seconds,
                 "seconds": p.seconds,
+                "cores_used": p.cores,
                 "jobs_per_second": len(p.results) / p.seconds,
             }
             for p in (alone, together)
