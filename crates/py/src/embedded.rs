@@ -4,7 +4,7 @@
 //! [`Configuration`], whose items have the names of CPython's `PyConfig`. Such an interpreter is never finalized: many extension
 //! modules cannot be imported a second time, and it goes with the process.
 
-use std::ffi::{CStr, CString, c_int};
+use std::ffi::{CString, c_int};
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -72,17 +72,8 @@ impl MainInterpreter {
     }
 }
 
-/// X.Y of the Python that this copy of the library is linked with.
-///
-/// Callable before Python is initialised.
-pub fn version() -> (u32, u32) {
-    // SAFETY: callable at any time, gives a static string.
-    let text = unsafe { CStr::from_ptr(ffi::Py_GetVersion()) }.to_string_lossy();
-    let mut numbers = text
-        .split(|c: char| !c.is_ascii_digit())
-        .map(|part| part.parse().unwrap_or(0));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
-}
+/// X and Y of the Python X.Y that this copy of the library was built for.
+pub const BUILT_FOR: (&str, &str) = (env!("ATOLL_PYTHON_MAJOR"), env!("ATOLL_PYTHON_MINOR"));
 
 /// Settles the encoding and the memory allocators, which everything after it uses.
 fn preinitialize(configuration: &Configuration) -> Result<(), CreateError> {

@@ -87,8 +87,8 @@ pub struct Boot {
     pub(crate) next_order: unsafe extern "C" fn(*const c_void, *mut RawSession) -> Order,
     /// The session is over; the isolate may have another one.
     pub(crate) park: unsafe extern "C" fn(*const c_void),
-    /// The isolate could not be brought up, for this reason.
-    pub(crate) failed: unsafe extern "C" fn(*const c_void, Text),
+    /// The isolate could not be brought up, for this reason. The flag: Python has begun to run in the namespace.
+    pub(crate) failed: unsafe extern "C" fn(*const c_void, Text, bool),
     /// The isolate keeps still from now on.
     pub(crate) retired: unsafe extern "C" fn(*const c_void),
 }

@@ -13,11 +13,13 @@
 
 use super::boot::{Boot, Calls, ENTRY, Order, RawSession, Text};
 use super::environment::Environment;
-use super::{Namespace, OpenError, exit, limits};
+use super::{LibPython, Namespace, OpenError, exit, limits};
 use crate::threads;
 use atoll_core::abi;
 use atoll_core::client::{Deadline, Driver, Engine, HostId, HostKind, Launch, Task};
+use std::collections::HashSet;
 use std::ffi::c_void;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -30,6 +32,8 @@ const LAST_CHANCE: Duration = Duration::from_millis(200);
 pub struct IsolateDriver {
     engine: Engine,
     isolates: Arc<Mutex<Vec<Arc<Isolate>>>>,
+    /// Libraries that were looked at.
+    known: Arc<Mutex<HashSet<PathBuf>>>,
     /// How many did not come to rest when the process was to end.
     restless: Arc<AtomicUsize>,
 }
@@ -64,6 +68,8 @@ struct Stand {
     retire: bool,
     /// What the owner thread was given last: it reads from it.
     lent: Option<Session>,
+    /// The bringing up failed when Python had begun to run.
+    python_runs: bool,
 }
 
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -85,6 +91,7 @@ impl IsolateDriver {
         Self {
             engine,
             isolates: Arc::default(),
+            known: Arc::default(),
             restless: Arc::default(),
         }
     }
@@ -101,6 +108,24 @@ impl IsolateDriver {
     /// How many isolates still ran something when the process was to end, and could not be stopped.
     pub fn restless(&self) -> usize {
         self.restless.load(Ordering::Relaxed)
+    }
+
+    /// Looks at the library before it is loaded, once.
+    fn check_library(&self, environment: &Environment) -> Result<(), String> {
+        let path = &environment.library;
+        if lock(&self.known).contains(path) {
+            return Ok(());
+        }
+        let found = LibPython::inspect(path)?.version();
+        let (major, minor) = environment.version;
+        if (u32::from(found.0), u32::from(found.1)) != environment.version {
+            let (path, (x, y)) = (path.display(), found);
+            return Err(format!(
+                "{path} is the library of Python {x}.{y}, and {major}.{minor} is wanted; name the one of {major}.{minor}"
+            ));
+        }
+        lock(&self.known).insert(path.clone());
+        Ok(())
     }
 
     fn forget(&self, isolate: &Arc<Isolate>) {
@@ -151,6 +176,7 @@ impl Driver for IsolateDriver {
                     session: Some(session),
                     retire: false,
                     lent: None,
+                    python_runs: false,
                 }),
                 changed: Condvar::new(),
                 calls: OnceLock::new(),
@@ -307,14 +333,12 @@ impl Isolate {
         let entry = namespace
             .load(&environment.native)
             .and_then(|native| native.symbol(ENTRY).ok_or_else(|| no_entry(environment)));
-        // Not closed if anything fails from here on: this thread holds what the namespace's constructors have put into it
-        // (mimalloc's heap, for one), and ends by running their code.
-        std::mem::forget(namespace);
         let entry = match entry {
             Ok(entry) => entry,
             Err(reason) => {
                 self.lost(&reason);
-                return true;
+                // SAFETY: nothing but constructors has run in the namespace.
+                return !unsafe { namespace.close() };
             }
         };
         // SAFETY: what the name stands for in every release of this library.
@@ -340,10 +364,16 @@ impl Isolate {
         if theirs != 0 {
             self.lost(&other_release(environment, theirs));
         }
-        true
+        if self.stand().python_runs {
+            std::mem::forget(namespace);
+            return true;
+        }
+        // SAFETY: Python does not run in there, and what did has come back.
+        !unsafe { namespace.close() }
     }
 
     fn open(&self, environment: &Environment) -> Result<Namespace, String> {
+        self.driver.check_library(environment)?;
         let opened = Namespace::open(&environment.library, environment.environ.clone());
         let namespace = opened.map_err(|error| match error {
             OpenError::NoMoreNamespaces(text) | OpenError::StaticTls(text) => {
@@ -447,9 +477,10 @@ unsafe extern "C" fn park(isolate: *const c_void) {
     isolate.changed.notify_all();
 }
 
-unsafe extern "C" fn failed(isolate: *const c_void, reason: Text) {
+unsafe extern "C" fn failed(isolate: *const c_void, reason: Text, python_runs: bool) {
     // SAFETY: by the protocol.
     let (isolate, reason) = unsafe { (this(isolate), reason.to_text()) };
+    isolate.stand().python_runs = python_runs;
     isolate.lost(&reason);
 }
 

@@ -73,26 +73,26 @@ pub unsafe fn live(boot: *const Boot, glue: Glue) -> u32 {
         return abi::VERSION;
     };
     (glue.attached)(engine);
-    let fail = |reason: &str| {
+    let fail = |reason: &str, python_runs| {
         // SAFETY: the boot structure's own function and argument; the text is lent for the call.
-        unsafe { (boot.failed)(boot.isolate, Text::of(reason.as_bytes())) };
+        unsafe { (boot.failed)(boot.isolate, Text::of(reason.as_bytes()), python_runs) };
         0
     };
     // SAFETY: the description lives as long as the boot structure.
     let environment = match Environment::read(unsafe { boot.environment.bytes() }) {
         Ok(environment) => environment,
-        Err(reason) => return fail(&reason),
+        Err(reason) => return fail(&reason, false),
     };
-    let found = embedded::version();
-    if found != environment.version {
-        let ((major, minor), (x, y)) = (environment.version, found);
-        let library = environment.library.display();
-        let reason = format!("{library} is Python {x}.{y}, not {major}.{minor}");
-        return fail(&reason);
+    let (major, minor) = environment.version;
+    if embedded::BUILT_FOR != (&*major.to_string(), &*minor.to_string()) {
+        let native = environment.native.display();
+        let (x, y) = embedded::BUILT_FOR;
+        let reason = format!("{native} was built for Python {x}.{y}, not {major}.{minor}");
+        return fail(&reason, false);
     }
     let python = match MainInterpreter::initialize(&environment.configuration) {
         Ok(python) => python,
-        Err(error) => return fail(&error.to_string()),
+        Err(error) => return fail(&error.to_string(), true),
     };
     let py = python.attached();
     let Some(first) = next_session(py, boot) else {
@@ -109,7 +109,7 @@ pub unsafe fn live(boot: *const Boot, glue: Glue) -> u32 {
     if let Err(raised) = bring_up(py, &environment) {
         let reason = agent::line_of(py, raised);
         drop(place);
-        return py.detach(|| fail(&reason));
+        return py.detach(|| fail(&reason, true));
     }
     // SAFETY: as above; the table is a static.
     unsafe { (boot.serves)(boot.isolate, &raw const CALLS) };
