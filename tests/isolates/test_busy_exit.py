@@ -142,8 +142,8 @@ for host in hosts:
     threading.Thread(target=host.call, args=(compute, started.sender), daemon=True).start()
 for _ in hosts:
     started.recv(timeout=60)
-print("computing", flush=True)
 try:
+    print("computing", flush=True)
     time.sleep(1000)
 except KeyboardInterrupt:
     print("interrupted", flush=True)

@@ -80,7 +80,7 @@ CHILDREN = {
     "replaces itself": "os.execv(sys.executable, [sys.executable, '-c', 'pass'])",
     "computes with numpy": """
             import numpy as np
-            matrix = np.random.default_rng(1).random((200, 200))
+            matrix = np.random.default_rng(1).random((100, 100))
             np.linalg.svd(matrix @ matrix)
             os._exit(0)""",
 }

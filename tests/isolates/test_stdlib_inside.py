@@ -30,20 +30,23 @@ def test_sqlite_in_memory_with_functions_written_in_python(isolate: atoll.Interp
     assert isolate.call(work) == work()
 
 
-def test_a_sqlite_file_is_shared_by_main_and_isolates(isolates: list[atoll.Interpreter], tmp_path: Path) -> None:
+def test_a_sqlite_file_with_a_lock_file_is_shared_by_main_and_isolates(
+    isolates: list[atoll.Interpreter], tmp_path: Path
+) -> None:
+    """The default locks belong to the process, and each isolate has a SQLite of its own that believes it is alone."""
     import sqlite3
 
     def write(path: str, who: int) -> None:
         import sqlite3
 
-        base = sqlite3.connect(path, timeout=60)
+        base = sqlite3.connect(path, timeout=60, uri=True)
         for number in range(50):
             with base:
                 base.execute("insert into log values (?, ?)", (who, number))
         base.close()
 
-    path = str(tmp_path / "log.sqlite")
-    base = sqlite3.connect(path, timeout=60)
+    path = f"file:{tmp_path}/log.sqlite?vfs=unix-dotfile"
+    base = sqlite3.connect(path, timeout=60, uri=True)
     base.execute("create table log (who, number)")
     base.commit()
     with ThreadPoolExecutor(3) as pool:

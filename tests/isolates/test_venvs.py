@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import venv
@@ -32,8 +33,8 @@ def two_venvs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     listed = pip("index", "versions", "numpy", "--only-binary", ":all:")
     line = next(line for line in listed.splitlines() if line.startswith("Available versions:"))
     releases = [release.strip() for release in line.partition(":")[2].split(",")]
-    # Older releases may have wheels that say they fit and do not: this many years back they do.
-    releases = [release for release in releases if tuple(map(int, release.split("."))) >= (2, 1)]
+    # Releases older than this have wheels for every Python that say too much.
+    releases = [release for release in releases if tuple(map(int, re.findall(r"\d+", release))) >= (2, 1)]
     if len(releases) < 2:
         pytest.skip("there is one release of numpy with a wheel for this Python")
     made = {}
