@@ -121,7 +121,8 @@ fn set_up(py: Attached<'_>, engine: Engine, placement: Placement) -> Result<()> 
             .borrow()
             .call_method(c"for_crew", &[py.string(word)?.borrow()])?;
         if let Exact::Bytes(packed) = Exact::of(environment.borrow()) {
-            engine.set_setup(kind, None, Some(packed.data()));
+            // The path is for an interpreter that takes the place of an isolate which does not start.
+            engine.set_setup(kind, Some(&module_path(py)?), Some(packed.data()));
             break;
         }
         engine.refuse_isolates();
