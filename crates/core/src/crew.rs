@@ -5,8 +5,8 @@
 //! where a launch has failed, the crew makes do with those that it had.
 
 use crate::client::HostId;
+use crate::driver::Setup;
 use crate::host::{Host, HostKind};
-use crate::hosts::Setup;
 use crate::sync::Arc;
 
 /// The shared hosts of one kind.

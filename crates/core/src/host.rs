@@ -435,7 +435,7 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// The calling thread, which [`Driver`](crate::hosts::Driver) started for this host, takes up its place.
+    /// The calling thread, which [`Driver`](crate::driver::Driver) started for this host, takes up its place.
     pub fn new(host: Arc<Host>, role: AgentRole) -> Self {
         Self {
             host,

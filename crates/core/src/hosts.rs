@@ -10,8 +10,8 @@
 //! that may go to any kind goes to isolates if they can be had, else to interpreters.
 
 use crate::client::{self, HostId, Region};
-use crate::clock::Deadline;
 use crate::crew::{Crews, Seat};
+use crate::driver::{Driver, Launch, Setup};
 use crate::host::{Host, HostKind, HostSummary};
 use crate::message::Message;
 use crate::park::Wait;
@@ -21,57 +21,6 @@ use crate::task::{CancelStep, Job, Outcome, Task};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::OnceLock;
-
-/// What the engine needs from the layer that knows the language.
-///
-/// A reason that it gives is why something cannot be had; a remedy may follow it after a semicolon (`they are 5 of 5; close
-/// one`).
-pub trait Driver: Send + Sync {
-    /// Start the host on a thread of its own, and return at once. Later that thread calls
-    /// [`host_ready`](client::Engine::host_ready), or [`host_ended`](client::Engine::host_ended) with the reason.
-    fn launch(&self, launch: Launch) -> Result<(), String>;
-
-    /// Start one more thread that becomes an [`Agent`](client::Agent) of the host, and return at once.
-    fn add_thread(&self, host: HostId) -> Result<(), String>;
-
-    /// Throw the cancellation into the threads of these tasks ([`throw_cancellation`](client::Task::throw_cancellation)), and
-    /// return at once.
-    fn throw_cancellations(&self, host: HostId, tasks: Vec<client::Task>);
-
-    /// How many more hosts of the kind could be launched now. The error: why there can be none ever.
-    fn room(&self, kind: HostKind) -> Result<usize, String>;
-
-    /// The process ends, and the hosts have ended, or had their time: put to rest what outlives them. Called once. Returns
-    /// how many places could not be put to rest.
-    fn retire(&self, deadline: Deadline) -> usize {
-        let _ = deadline;
-        0
-    }
-}
-
-/// A host that the driver is to start.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Launch {
-    /// Its number, by which everything about it is reported.
-    pub host: HostId,
-    /// What kind of host.
-    pub kind: HostKind,
-    /// Its name.
-    pub name: String,
-    /// Where its language looks for modules; `None`: the kind's own default.
-    pub path: Option<Vec<String>>,
-    /// What else the driver needs to know, as the front has put it.
-    pub environment: Option<Vec<u8>>,
-}
-
-/// What a host starts with.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Setup {
-    /// Where its language looks for modules; `None`: the kind's own default.
-    pub path: Option<Vec<String>>,
-    /// What else its driver needs to know. The engine does not look into it.
-    pub environment: Option<Vec<u8>>,
-}
 
 /// Where a task is to run.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]

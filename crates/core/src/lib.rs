@@ -4,6 +4,8 @@
 //! - [`mod@select`]: waiting for the first of several operations.
 //! - [`park`]: the one place where a thread sleeps, and what may wake it.
 //! - [`message`]: what travels. [`region`]: bytes that many may read.
+//! - `hosts`, `host`, [`jobs`]: where tasks run, the life of each place, and which of its threads takes the next job. `driver`:
+//!   what they need from the layer that knows the language.
 //! - [`abi`]: the engine as a table of C functions; [`client`]: the safe face of that table, which is all
 //!   that the glue between Python and the engine uses.
 //!
@@ -44,6 +46,8 @@ pub mod abi;
 pub mod client;
 #[cfg(not(loom))]
 mod crew;
+#[cfg(not(loom))]
+pub mod driver;
 #[cfg(not(loom))]
 mod engine;
 #[cfg(not(loom))]

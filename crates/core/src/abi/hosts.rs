@@ -3,9 +3,10 @@
 use crate::abi::tasks::{RawTask, interrupt_reference};
 use crate::abi::{RawWait, Status, channels};
 use crate::client::HostId;
+use crate::driver::Setup;
 use crate::engine::Engine;
 use crate::host::{HostKind, HostState};
-use crate::hosts::{Hosts, NewTask, Placement, Setup, SubmitError};
+use crate::hosts::{Hosts, NewTask, Placement, SubmitError};
 use crate::message::Message;
 use crate::region::Region;
 use crate::waiting::Unfinished;

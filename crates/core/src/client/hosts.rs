@@ -9,8 +9,9 @@ use crate::client::{Engine, HostId, Interrupt, Message, Region, Task, Wait};
 use std::ffi::c_void;
 use std::mem::{ManuallyDrop, MaybeUninit};
 
+pub use crate::driver::{Driver, Launch};
 pub use crate::host::{HostKind, HostState, HostSummary};
-pub use crate::hosts::{Driver, Launch, Placement, SubmitError};
+pub use crate::hosts::{Placement, SubmitError};
 pub use crate::waiting::Unfinished;
 
 /// A host of the caller's own that is to be launched.
