@@ -210,26 +210,20 @@ def _check_elsewhere(kind: str, venv: object, python: object) -> bool:
 def _launch(kind: str, name: str | None, path: list[str] | None) -> tuple[str, int]:
     """Start a host in the caller's environment: what it became, and its id."""
     if kind not in ("auto", "isolate"):
-        return kind, _start(kind, name, path, None)
+        return kind, _native.launch(kind, name, path, None)
     try:
         _environment.check_room()
         return "isolate", _launch_isolate(name, _environment.here(path))
     except HostUnavailable as error:
         if kind == "isolate":
             raise
-        host_id = _start("interpreter", name, path, None)
+        host_id = _native.launch("interpreter", name, path, None)
         _environment.say_auto_falls_back(error)
         return "interpreter", host_id
 
 
 def _launch_isolate(name: str | None, environment: _environment.Environment) -> int:
-    return _start("isolate", name, None, environment.pack())
-
-
-def _start(kind: str, name: str | None, path: list[str] | None, environment: bytes | None) -> int:
-    if not hasattr(_native, "isolate_room"):
-        return _native.launch(kind, name, path)
-    return _native.launch(kind, name, path, environment)
+    return _native.launch("isolate", name, None, environment.pack())
 
 
 def _entries(path: Iterable[str | os.PathLike[str]] | None) -> list[str] | None:

@@ -6,11 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.kinds import KINDS, skip_unless_available
 
 import atoll
-
-KINDS = ("interpreter",)
-"""Every kind that this release can host; a new kind is added here and must pass."""
 
 type Spawn = Callable[..., atoll.Task[Any]]
 
@@ -18,6 +16,7 @@ type Spawn = Callable[..., atoll.Task[Any]]
 @pytest.fixture(params=KINDS)
 def spawn(request: pytest.FixtureRequest) -> Iterator[Spawn]:
     """Spawn a task on a host of the kind under test; what still runs at the end of the test is cancelled."""
+    skip_unless_available(request.param)
     tasks: list[atoll.Task[Any]] = []
 
     def spawn_on_kind(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> atoll.Task[Any]:

@@ -16,10 +16,10 @@ def test_the_main_interpreter_is_always_there() -> None:
     assert (first.id, first.kind) == (1, "main")
 
 
-def test_an_interpreter_is_listed_while_it_is_open() -> None:
+def test_an_interpreter_is_listed_while_it_is_open(kind: str) -> None:
     with Interpreter(name="listed") as host:
         (found,) = [one for one in atoll.list_hosts() if one.id == host.id]
-        assert (found.name, found.kind, found.state, found.running) == ("listed", "interpreter", "ready", 0)
+        assert (found.name, found.kind, found.state, found.running) == ("listed", kind, "ready", 0)
     assert host.id not in {one.id for one in atoll.list_hosts()}
 
 

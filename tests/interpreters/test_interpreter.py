@@ -135,15 +135,15 @@ def test_a_path_that_is_one_string_is_a_type_error() -> None:
 
 
 def test_modules_are_its_own(host: Interpreter) -> None:
-    host.exec("import math; math.pi = 3")
-    assert math.pi > 3.1
+    host.exec("import math; math.reef = 3")
+    assert not hasattr(math, "reef")
 
 
-def test_the_attributes_tell_what_it_is() -> None:
+def test_the_attributes_tell_what_it_is(kind: str) -> None:
     with Interpreter(name="lighthouse") as host:
-        assert (host.kind, host.name) == ("interpreter", "lighthouse")
+        assert (host.kind, host.name) == (kind, "lighthouse")
         assert isinstance(host.id, int)
-        assert f"{host!r}" == f"<atoll.Interpreter {host.id} 'lighthouse' interpreter idle>"
+        assert f"{host!r}" == f"<atoll.Interpreter {host.id} 'lighthouse' {kind} idle>"
     assert repr(host).endswith("closed>")
 
 
@@ -165,7 +165,12 @@ def test_is_running_is_true_while_code_runs_there(host: Interpreter) -> None:
     assert not host.is_running()
 
 
-@pytest.mark.parametrize("kind", ["isolate", "process", "thread"])
+def test_without_a_name_it_is_called_after_its_kind(kind: str) -> None:
+    with Interpreter() as host:
+        assert host.name == f"{kind}-{host.id}"
+
+
+@pytest.mark.parametrize("kind", ["process", "thread"])
 def test_a_kind_of_a_later_release_says_so(kind: str) -> None:
     with pytest.raises(atoll.HostUnavailable, match="not in this release"):
         Interpreter(kind)
@@ -273,10 +278,12 @@ def test_an_error_in_the_with_block_comes_out_and_closes_it() -> None:
     assert repr(host).endswith("closed>")
 
 
-def test_many_can_be_open_at_once() -> None:
-    hosts = [Interpreter() for _ in range(8)]
+def test_many_can_be_open_at_once(kind: str) -> None:
+    isolates = atoll.capabilities().isolates
+    count = 8 if kind == "interpreter" else min(8, isolates.fit - isolates.open)
+    hosts = [Interpreter() for _ in range(count)]
     try:
-        assert len({host.call(lambda: id(__import__("sys").modules)) for host in hosts}) == 8
+        assert len({host.call(lambda: id(__import__("sys").modules)) for host in hosts}) == count >= 2
     finally:
         for host in hosts:
             host.close()

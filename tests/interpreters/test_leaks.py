@@ -1,4 +1,4 @@
-"""Creating, using and closing interpreters leaves nothing behind that CPython itself does not leave behind.
+"""Creating, using and closing sub-interpreters leaves nothing behind that CPython itself does not leave behind.
 
 CPython 3.13 keeps the memory arenas of every ended interpreter (1.6 MB each); 3.14 gives them back. So Atoll's cycle is
 measured beside the bare one, `_interpreters.create/exec/destroy` with the same modules of the standard library.
@@ -50,7 +50,7 @@ def task(channel):
 
 def cycle():
     channel = atoll.Channel(1)
-    with atoll.Interpreter() as host:
+    with atoll.Interpreter(kind="interpreter") as host:
         assert host.call(task, channel) == 42
         host.exec("x = [1, 2, 3]")
     assert channel.recv() == "here"
@@ -60,7 +60,7 @@ BARE = """
 import _interpreters
 import atoll  # the same process around it
 
-with atoll.Interpreter() as host:
+with atoll.Interpreter(kind="interpreter") as host:
     modules = host.call(lambda: [name for name in __import__("sys").modules if not name.startswith(("atoll", "__m"))])
 
 def cycle():
@@ -89,7 +89,9 @@ def growth(cycle: str) -> tuple[float, int, int]:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize("kind", ["interpreter"])  # isolates are not closed; tests/isolates/test_sessions.py is theirs
 def test_interpreters_leave_no_more_behind_than_the_bare_c_api_does(
+    kind: str,
     record_property: Callable[[str, object], None],
 ) -> None:
     ours, threads, descriptors = growth(OURS)

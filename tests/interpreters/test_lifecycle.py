@@ -83,8 +83,9 @@ def test_a_raw_thread_that_a_task_left_behind_does_not_crash_the_close() -> None
         started.recv(timeout=30)
 
 
-def test_a_daemon_thread_is_refused_as_in_every_isolated_interpreter(host: atoll.Interpreter) -> None:
-    with pytest.raises(RuntimeError, match="daemon"):
+@pytest.mark.parametrize("kind", ["interpreter"])  # an isolate takes them
+def test_a_daemon_thread_is_refused_as_in_every_isolated_interpreter(kind: str) -> None:
+    with atoll.Interpreter(kind=kind) as host, pytest.raises(RuntimeError, match="daemon"):
         host.exec("import threading; threading.Thread(target=print, daemon=True).start()")
 
 

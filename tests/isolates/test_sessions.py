@@ -151,6 +151,7 @@ def test_an_isolate_has_the_environment_of_the_caller() -> None:
 def test_an_isolate_of_a_script_has_the_environment_of_that_script(run_program: RunProgram) -> None:
     source = f"""
         import json, sys, warnings, atoll
+        from typing import Any
         {textwrap.indent(textwrap.dedent(inspect_source(describe)), "        ").strip()}
         here = describe()
         with atoll.Interpreter(kind="isolate") as host:

@@ -150,7 +150,7 @@ def test_a_function_that_cannot_be_sent_raises_at_the_call() -> None:
 
 def test_a_kind_of_a_later_release_is_refused() -> None:
     with pytest.raises(atoll.HostUnavailable):
-        list(atoll.map(square, [1], kind="isolate"))
+        list(atoll.map(square, [1], kind="process"))
 
 
 @pytest.mark.parametrize("end", ["close", "drop"])

@@ -66,7 +66,7 @@ def test_spawn_with_an_argument_that_cannot_be_cloned_names_its_path() -> None:
     assert caught.value.type_name == "lock"
 
 
-@pytest.mark.parametrize("kind", ["isolate", "process", "thread"])
+@pytest.mark.parametrize("kind", ["process", "thread"])
 def test_spawn_on_a_kind_of_a_later_release_says_so(kind: str) -> None:
     with pytest.raises(atoll.HostUnavailable, match="not in this release"):
         atoll.spawn(add, 1, 2, kind=kind)
@@ -361,8 +361,10 @@ def test_a_cancellation_arrives_within_50_ms(state: str) -> None:
 
 def test_cancel_of_a_task_in_c_code_says_false_and_strikes_when_that_code_returns() -> None:
     def stuck(started: atoll.Sender[int]) -> None:
+        from hashlib import pbkdf2_hmac
+
         started.send(1)
-        time.sleep(0.5)  # C code that no exception reaches
+        pbkdf2_hmac("sha256", b"", b"", 1_000_000)  # half a second of C code that nothing reaches
         spin(started)
 
     started: Channel[int] = Channel(1)
