@@ -24,11 +24,12 @@ CRATES = {
 # one line may know each other.
 LAYERS = [
     {"atoll._errors"},
-    {"atoll._native"},
-    {"atoll.channels", "atoll.cloning", "atoll._shipping", "atoll._exit"},
+    {"atoll._native", "atoll._probe"},
+    {"atoll.channels", "atoll.cloning", "atoll._shipping", "atoll._exit", "atoll._environment", "atoll._rules"},
     {"atoll._failures"},
     {"atoll._agent", "atoll.tasks"},
-    {"atoll.groups", "atoll.interpreters", "atoll.mapping"},
+    {"atoll.groups", "atoll.interpreters", "atoll.mapping", "atoll._isolate"},
+    {"atoll._leftovers"},
     {"atoll"},
     {"atoll.cli.usage", "atoll.cli.table", "atoll.cli.progress", "atoll.cli.measure", "atoll.cli.attempt"},
     {"atoll.cli.packages", "atoll.cli.run"},

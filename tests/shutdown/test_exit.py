@@ -68,14 +68,14 @@ def test_exit_with_nothing_started_is_clean(run_child: RunChild) -> None:
 def test_exit_while_a_task_sits_in_c_code_leaves_after_the_deadline(run_child: RunChild) -> None:
     code, _, err = run_child(
         """
-        import time
+        import hashlib
         import atoll
         from atoll import _exit
         _exit.DEADLINE = 0.2
 
         def stuck(started):
             started.send(1)
-            time.sleep(1000)
+            hashlib.pbkdf2_hmac("sha256", b"", b"", 2_000_000_000)  # twenty minutes that nothing interrupts
 
         started = atoll.Channel()
         task = atoll.spawn(stuck, started.sender)
@@ -90,14 +90,14 @@ def test_exit_while_a_task_sits_in_c_code_leaves_after_the_deadline(run_child: R
 def test_output_is_flushed_when_the_process_leaves_under_stuck_tasks(run_child: RunChild) -> None:
     code, out, _ = run_child(
         """
-        import time
+        import hashlib
         import atoll
         from atoll import _exit
         _exit.DEADLINE = 0.2
 
         def stuck(started):
             started.send(1)
-            time.sleep(1000)
+            hashlib.pbkdf2_hmac("sha256", b"", b"", 2_000_000_000)  # twenty minutes that nothing interrupts
 
         started = atoll.Channel()
         task = atoll.spawn(stuck, started.sender)
