@@ -2,6 +2,7 @@
 
 use crate::fixture::{Probe, alone, call, library};
 use std::ffi::c_int;
+use std::path::Path;
 
 /// The status of a child that ended by `exit(code)`.
 const fn exited(code: c_int) -> c_int {
@@ -27,6 +28,11 @@ fn fork_handlers_of_a_namespace_run_for_forks_on_either_side() {
         assert_eq!(call!(probe.forks_seen() -> c_int), 1);
         fork_and_exit();
         assert_eq!(call!(probe.forks_seen() -> c_int), 2);
+        assert_eq!(
+            call!(probe.child_with_terminal_status() -> c_int),
+            exited(41)
+        );
+        assert_eq!(call!(probe.forks_seen() -> c_int), 3);
     });
 }
 

@@ -6,6 +6,7 @@
 #include <grp.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <pty.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -115,6 +116,10 @@ int too_many_groups(void) {
   errno = 0;
   return setgroups(1 << 30, NULL) == -1 ? errno : 0;
 }
+int change_ids(void) {
+  errno = 0;
+  return setegid(getegid()) || initgroups("root", getegid()) ? errno : 0;
+}
 
 static int prepared, in_parent, in_child;
 static void prepare(void) { prepared++; }
@@ -137,6 +142,17 @@ int forked_child_status(void) {
   }
   int status = -1;
   return waitpid(child, &status, 0) == child ? status : -1;
+}
+
+int child_with_terminal_status(void) {
+  int terminal, status = -1;
+  errno = 0;
+  pid_t child = forkpty(&terminal, NULL, NULL, NULL);
+  if (child == -1) return -errno;
+  if (child == 0) _exit(40 + in_child);
+  if (waitpid(child, &status, 0) != child) return -1;
+  close(terminal);
+  return status;
 }
 
 int leave_unflushed(const char *path) {

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::ffi::{c_int, c_uint, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::thread;
 
 type Call = extern "C" fn();
@@ -143,6 +144,21 @@ fn a_refused_change_of_groups_sets_the_namespace_s_errno() {
         let probe = Probe::open();
         let errno = call!(probe.too_many_groups() -> c_int);
         assert!(matches!(errno, libc::EINVAL | libc::EPERM), "{errno}");
+    });
+}
+
+#[test]
+fn ids_can_be_changed_in_a_namespace_while_main_has_threads() {
+    alone(|| {
+        let probe = Probe::open();
+        let (done, wait) = mpsc::channel::<()>();
+        thread::scope(|scope| {
+            scope.spawn(move || wait.recv());
+            let errno = call!(probe.change_ids() -> c_int);
+            // Only root may.
+            assert!(matches!(errno, 0 | libc::EPERM), "{errno}");
+            drop(done);
+        });
     });
 }
 

@@ -1,12 +1,13 @@
 //! Linker namespaces with a private copy of a library, and how they share one heap, one set of threads and one `fork` with
 //! the rest of the process. No Python in here. The README of `isolate` tells why it is done this way.
 //!
-//! [`namespace`] opens them. The first object in each is the *shim*: [`shim`] says what it exports, [`image`] makes its ELF
-//! image, [`x86_64`] writes its machine code.
+//! [`namespace`] opens them. The first object in each is the *shim*: [`shim`] says what it exports, [`threads`]
+//! makes threads and keys for it, [`image`] makes its ELF image, [`x86_64`] writes its machine code.
 
 mod image;
 mod namespace;
 mod shim;
+mod threads;
 mod x86_64;
 
 pub use namespace::{Library, Namespace, OpenError, opened};

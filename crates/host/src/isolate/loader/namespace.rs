@@ -1,6 +1,6 @@
 //! A linker namespace with a private copy of a library and of all that it needs.
 
-use super::shim;
+use super::{shim, threads};
 use std::error::Error;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fmt;
@@ -211,13 +211,13 @@ impl Namespace {
         let stub = self
             .symbol(c"malloc")
             .map_or(ptr::null_mut(), NonNull::as_ptr);
-        let keys = shim::keys_made_through(stub);
+        let keys = threads::keys_made_through(stub);
         // SAFETY: the caller's promise.
         unsafe { self.handle.close() };
         // All objects of the namespace use its libc, so it goes last.
         let gone = shim::base_of(inside).is_none();
         if gone {
-            shim::delete_keys(keys);
+            threads::delete_keys(keys);
             // SAFETY: as asked.
             unsafe { self.environ.free() };
             OPENED.fetch_sub(1, Ordering::Relaxed);
@@ -230,6 +230,17 @@ impl Library {
     /// The address of a symbol of the library, or of one that it needs.
     pub fn symbol(&self, name: &CStr) -> Option<NonNull<c_void>> {
         self.0.symbol(name)
+    }
+
+    /// A function of the library.
+    ///
+    /// # Safety
+    ///
+    /// `F` is the type of a pointer to the function of that name.
+    pub unsafe fn function<F: Copy>(&self, name: &CStr) -> Option<F> {
+        let address = self.symbol(name)?;
+        // SAFETY: the caller's promise.
+        Some(unsafe { function(address.as_ptr()) })
     }
 }
 

@@ -1,16 +1,15 @@
 //! What the shim of a namespace exports, and why. The README of `isolate` tells what happens without each.
 //!
-//! Most names go straight to the function of that name in the main namespace. The functions in this file stand behind the
-//! rest. They are code of the main namespace, called from the isolate's: they use nothing of theirs but what
+//! Most names go straight to the function of that name in the main namespace. The functions in this file and in
+//! [`threads`] stand behind the rest. They are code of the main namespace, called from the isolate's: they use nothing of theirs but what
 //! the [`Context`] holds.
 
 use super::image::{Anchored, Export, Image};
+use super::threads;
 use super::x86_64::{FIRST_GLIBC, Stub};
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::mem;
 use std::ptr;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// DT_SONAME of the shim.
 pub(super) const NAME: &str = "atoll-isolate-shim.so";
@@ -88,7 +87,7 @@ pub(super) struct Context {
     dlopen: unsafe extern "C" fn(*const c_char, c_int) -> *mut c_void,
     cxa_finalize: unsafe extern "C" fn(*mut c_void),
     errno_location: unsafe extern "C" fn() -> *mut c_int,
-    ctype_init: unsafe extern "C" fn(),
+    pub(super) ctype_init: unsafe extern "C" fn(),
 }
 
 /// The symbols of [`Context`], in order. The last one is the anchor: it is not among the shim's exports, and there is one
@@ -154,23 +153,27 @@ pub(super) fn exports() -> Vec<Export> {
         stub: Stub::Plain,
         target: main_address(name),
     });
-    let handled = HANDLED
-        .iter()
-        .filter(|(name, ..)| main_address(name) != 0)
-        .map(|&(name, stub, function)| Export {
-            name,
-            stub,
-            target: function as usize,
-        });
+    let handled = HANDLED.iter().map(|&(name, arguments, function)| Export {
+        name,
+        stub: Stub::WithContext(arguments),
+        target: function as usize,
+    });
+    // dlopen(NULL) means the main namespace, and RTLD_GLOBAL crashes in any other.
+    let dlopen = Export {
+        name: c"dlopen",
+        stub: Stub::Dlopen,
+        target: own_handle as *const c_void as usize,
+    };
     plain
-        .filter(|export| export.target != 0)
         .chain(handled)
+        .chain([dlopen])
+        .filter(|export| main_address(export.name) != 0)
         .collect()
 }
 
 /// The address of a function in the main namespace, as any object there sees it (so that an allocator that was preloaded
 /// is the one that serves the isolates), or 0.
-fn main_address(name: &CStr) -> usize {
+pub(super) fn main_address(name: &CStr) -> usize {
     // SAFETY: a C string; the lookup has no side effects.
     let newest = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
     if !newest.is_null() {
@@ -181,75 +184,36 @@ fn main_address(name: &CStr) -> usize {
     unsafe { libc::dlvsym(libc::RTLD_DEFAULT, name.as_ptr(), FIRST_GLIBC.as_ptr()) }.addr()
 }
 
-/// Names with a function of ours behind them. The stub's number is the place of the argument that carries the context.
-const HANDLED: &[(&CStr, Stub, *const c_void)] = &[
-    // Keys, as above. A namespace that goes away takes its own along: see `KeyOwners`.
-    (
-        c"pthread_key_create",
-        Stub::WithContext(2),
-        key_create as *const c_void,
-    ),
-    (
-        c"__pthread_key_create",
-        Stub::WithContext(2),
-        key_create as *const c_void,
-    ),
-    (
-        c"pthread_key_delete",
-        Stub::Plain,
-        key_delete as *const c_void,
-    ),
-    (
-        c"tss_create",
-        Stub::WithContext(2),
-        tss_create as *const c_void,
-    ),
-    (c"tss_delete", Stub::Plain, tss_delete as *const c_void),
+/// Names with a function of ours behind them, and how many arguments it has before the context.
+const HANDLED: &[(&CStr, usize, *const c_void)] = &[
+    // Keys, as above. A namespace that goes away takes its own along.
+    (c"pthread_key_create", 2, threads::key_create as *const _),
+    (c"__pthread_key_create", 2, threads::key_create as *const _),
+    (c"pthread_key_delete", 1, threads::key_delete as *const _),
+    (c"tss_create", 2, threads::tss_create as *const _),
+    (c"tss_delete", 1, threads::tss_delete as *const _),
     // The stacks of ended threads are one list in the dynamic linker, and what hangs on them is freed by the copy of libc
     // that takes one from there: one heap, one maker. And a new thread needs the namespace's ctype tables.
-    (
-        c"pthread_create",
-        Stub::WithContext(4),
-        pthread_create as *const c_void,
-    ),
-    (
-        c"thrd_create",
-        Stub::WithContext(3),
-        thrd_create as *const c_void,
-    ),
-    // dlopen(NULL) means the main namespace, and RTLD_GLOBAL crashes in any other.
-    (c"dlopen", Stub::Dlopen, own_handle as *const c_void),
+    (c"pthread_create", 4, threads::pthread_create as *const _),
+    (c"thrd_create", 3, threads::thrd_create as *const _),
     // An object that goes away takes its fork handlers along, and these are in the main libc's list.
-    (
-        c"__cxa_finalize",
-        Stub::WithContext(1),
-        cxa_finalize as *const c_void,
-    ),
-    // The signal by which these reach all threads is handled by the main libc. They report by errno, of which
-    // each namespace has its own. And fork: see `FORWARDED`.
-    (c"fork", Stub::WithContext(0), fork as *const c_void),
-    (c"__fork", Stub::WithContext(0), fork as *const c_void),
-    (c"setuid", Stub::WithContext(1), setuid as *const c_void),
-    (c"setgid", Stub::WithContext(1), setgid as *const c_void),
-    (c"seteuid", Stub::WithContext(1), seteuid as *const c_void),
-    (c"setegid", Stub::WithContext(1), setegid as *const c_void),
-    (c"setreuid", Stub::WithContext(2), setreuid as *const c_void),
-    (c"setregid", Stub::WithContext(2), setregid as *const c_void),
-    (
-        c"setresuid",
-        Stub::WithContext(3),
-        setresuid as *const c_void,
-    ),
-    (
-        c"setresgid",
-        Stub::WithContext(3),
-        setresgid as *const c_void,
-    ),
-    (
-        c"setgroups",
-        Stub::WithContext(2),
-        setgroups as *const c_void,
-    ),
+    (c"__cxa_finalize", 1, cxa_finalize as *const _),
+    // Fork, as above, and what forks in libc. These report by errno, of which each namespace has its own.
+    (c"fork", 0, fork as *const _),
+    (c"__fork", 0, fork as *const _),
+    (c"forkpty", 4, forkpty as *const _),
+    (c"daemon", 2, daemon as *const _),
+    // The signal by which these reach all threads is handled by the main libc.
+    (c"setuid", 1, setuid as *const _),
+    (c"setgid", 1, setgid as *const _),
+    (c"seteuid", 1, seteuid as *const _),
+    (c"setegid", 1, setegid as *const _),
+    (c"setreuid", 2, setreuid as *const _),
+    (c"setregid", 2, setregid as *const _),
+    (c"setresuid", 3, setresuid as *const _),
+    (c"setresgid", 3, setresgid as *const _),
+    (c"setgroups", 2, setgroups as *const _),
+    (c"initgroups", 2, initgroups as *const _),
 ];
 
 /// Functions of the main libc whose errno is put into the namespace's.
@@ -269,6 +233,13 @@ macro_rules! with_errno {
 
 with_errno! {
     fork();
+    forkpty(
+        terminal: *mut c_int,
+        name: *mut c_char,
+        settings: *const libc::termios,
+        size: *const libc::winsize
+    );
+    daemon(stay: c_int, keep: c_int);
     setuid(id: libc::uid_t);
     setgid(id: libc::gid_t);
     seteuid(id: libc::uid_t);
@@ -278,6 +249,7 @@ with_errno! {
     setresuid(real: libc::uid_t, effective: libc::uid_t, saved: libc::uid_t);
     setresgid(real: libc::gid_t, effective: libc::gid_t, saved: libc::gid_t);
     setgroups(count: libc::size_t, groups: *const libc::gid_t);
+    initgroups(user: *const c_char, group: libc::gid_t);
 }
 
 /// The handle of all that the namespace started with.
@@ -300,6 +272,16 @@ unsafe extern "C" fn own_handle(context: &Context) -> *mut c_void {
     }
 }
 
+/// Where the object begins that an address lies in, if there is one.
+pub(super) fn base_of(address: *const c_void) -> Option<usize> {
+    let mut place = mem::MaybeUninit::<libc::Dl_info>::uninit();
+    // SAFETY: any address may be asked about; the place is written if there is an answer.
+    unsafe {
+        (libc::dladdr(address, place.as_mut_ptr()) != 0)
+            .then(|| place.assume_init().dli_fbase.addr())
+    }
+}
+
 /// Takes the object's fork handlers out of the main libc's list, then does what the namespace's own function does.
 unsafe extern "C" fn cxa_finalize(object: *mut c_void, context: &Context) {
     unsafe extern "C" {
@@ -314,207 +296,6 @@ unsafe extern "C" fn cxa_finalize(object: *mut c_void, context: &Context) {
     unsafe { (context.cxa_finalize)(object) };
 }
 
-/// Which shim made a key for its namespace: the address of its context, by the key's number.
-///
-/// A key's destructor is a function of whoever made it, so no key may outlive its namespace. (`libpython` makes one while it is
-/// loaded.) Nothing locks in here, since forked children come by.
-static KEY_OWNERS: [AtomicUsize; PTHREAD_KEYS_MAX] =
-    [const { AtomicUsize::new(0) }; PTHREAD_KEYS_MAX];
-/// How many keys glibc has.
-const PTHREAD_KEYS_MAX: usize = 1024;
-
-unsafe extern "C" fn key_create(
-    key: *mut libc::pthread_key_t,
-    destructor: Option<unsafe extern "C" fn(*mut c_void)>,
-    context: &Context,
-) -> c_int {
-    // SAFETY: the caller's arguments; after success, the key is there.
-    unsafe {
-        let result = libc::pthread_key_create(key, destructor);
-        if result == 0
-            && let Some(owner) = KEY_OWNERS.get(*key as usize)
-        {
-            owner.store(ptr::from_ref(context).addr(), Ordering::Relaxed);
-        }
-        result
-    }
-}
-
-unsafe extern "C" fn key_delete(key: libc::pthread_key_t) -> c_int {
-    // Before the number is given to somebody else.
-    if let Some(owner) = KEY_OWNERS.get(key as usize) {
-        owner.store(0, Ordering::Relaxed);
-    }
-    // SAFETY: the caller's argument.
-    unsafe { libc::pthread_key_delete(key) }
-}
-
-unsafe extern "C" fn tss_create(
-    key: *mut libc::pthread_key_t,
-    destructor: Option<unsafe extern "C" fn(*mut c_void)>,
-    context: &Context,
-) -> c_int {
-    // SAFETY: the caller's arguments. The two kinds of keys are one in glibc.
-    let result = unsafe { key_create(key, destructor, context) };
-    if result == 0 { 0 } else { THRD_ERROR }
-}
-
-unsafe extern "C" fn tss_delete(key: libc::pthread_key_t) {
-    // SAFETY: the caller's argument.
-    unsafe { key_delete(key) };
-}
-
-/// The keys that were made through the shim which `stub` lies in, and not deleted.
-pub(super) fn keys_made_through(stub: *const c_void) -> Vec<libc::pthread_key_t> {
-    let shim = base_of(stub);
-    let owners = KEY_OWNERS.iter().enumerate();
-    let made = owners.filter(|(_, owner)| {
-        let owner = owner.load(Ordering::Relaxed);
-        owner != 0 && base_of(ptr::without_provenance(owner)) == shim
-    });
-    made.map(|(key, _)| key as libc::pthread_key_t).collect()
-}
-
-/// Deletes keys of a namespace that is gone.
-pub(super) fn delete_keys(keys: Vec<libc::pthread_key_t>) {
-    for key in keys {
-        // SAFETY: a key, that nobody has any more.
-        unsafe { key_delete(key) };
-    }
-}
-
-/// Where the object begins that an address lies in, if there is one.
-pub(super) fn base_of(address: *const c_void) -> Option<usize> {
-    let mut place = mem::MaybeUninit::<libc::Dl_info>::uninit();
-    // SAFETY: any address may be asked about; the place is written if there is an answer.
-    unsafe {
-        (libc::dladdr(address, place.as_mut_ptr()) != 0)
-            .then(|| place.assume_init().dli_fbase.addr())
-    }
-}
-
-/// A thread's function. It may be left by `pthread_exit` or a cancellation, which unwind it.
-type Start<T> = unsafe extern "C-unwind" fn(*mut c_void) -> T;
-
-/// `<threads.h>`.
-const THRD_ERROR: c_int = 2;
-const THRD_NOMEM: c_int = 3;
-
-/// What a new thread of the namespace has to do.
-struct Errand<T> {
-    start: Start<T>,
-    argument: *mut c_void,
-    ctype_init: unsafe extern "C" fn(),
-}
-
-impl<T> Errand<T> {
-    /// Moves it to the heap; null if that is full.
-    fn into_heap(self) -> *mut Self {
-        // SAFETY: room for one of these; malloc aligns it.
-        unsafe {
-            let place = libc::malloc(size_of::<Self>()).cast::<Self>();
-            if !place.is_null() {
-                place.write(self);
-            }
-            place
-        }
-    }
-
-    /// # Safety
-    ///
-    /// `place` is from [`Errand::into_heap`], and given up.
-    unsafe fn from_heap(place: *mut Self) -> Self {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let errand = place.read();
-            libc::free(place.cast());
-            errand
-        }
-    }
-}
-
-unsafe extern "C" fn pthread_create(
-    thread: *mut libc::pthread_t,
-    attributes: *const libc::pthread_attr_t,
-    start: Start<*mut c_void>,
-    argument: *mut c_void,
-    context: &Context,
-) -> c_int {
-    unsafe extern "C" {
-        // As in libc, but for a function that may be unwound.
-        #[link_name = "pthread_create"]
-        fn create(
-            thread: *mut libc::pthread_t,
-            attributes: *const libc::pthread_attr_t,
-            start: Start<*mut c_void>,
-            argument: *mut c_void,
-        ) -> c_int;
-    }
-    let errand = Errand {
-        start,
-        argument,
-        ctype_init: context.ctype_init,
-    }
-    .into_heap();
-    if errand.is_null() {
-        return libc::EAGAIN;
-    }
-    // SAFETY: the caller's arguments, and ours for `begin`.
-    let result = unsafe { create(thread, attributes, begin::<*mut c_void>, errand.cast()) };
-    if result != 0 {
-        // SAFETY: no thread has got it.
-        unsafe { libc::free(errand.cast()) };
-    }
-    result
-}
-
-unsafe extern "C" fn thrd_create(
-    thread: *mut libc::pthread_t,
-    start: Start<c_int>,
-    argument: *mut c_void,
-    context: &Context,
-) -> c_int {
-    type Create = unsafe extern "C" fn(*mut libc::pthread_t, Start<c_int>, *mut c_void) -> c_int;
-    // Asked for by name, since a reference would keep this library from loading where it is missing.
-    static MAIN: OnceLock<usize> = OnceLock::new();
-    let main = *MAIN.get_or_init(|| main_address(c"thrd_create"));
-    if main == 0 {
-        return THRD_ERROR;
-    }
-    let errand = Errand {
-        start,
-        argument,
-        ctype_init: context.ctype_init,
-    }
-    .into_heap();
-    if errand.is_null() {
-        return THRD_NOMEM;
-    }
-    // SAFETY: the address of the function that has this signature; the caller's arguments, and ours for `begin`.
-    let result = unsafe {
-        let create = *(&raw const main).cast::<Create>();
-        create(thread, begin::<c_int>, errand.cast())
-    };
-    if result != 0 {
-        // SAFETY: no thread has got it.
-        unsafe { libc::free(errand.cast()) };
-    }
-    result
-}
-
-/// The first function of every thread that is made in the namespace.
-///
-/// Nothing here has a destructor: a thread that is cancelled unwinds this frame.
-unsafe extern "C-unwind" fn begin<T>(errand: *mut c_void) -> T {
-    // SAFETY: the thread's maker gave it to this thread.
-    let errand = unsafe { Errand::<T>::from_heap(errand.cast()) };
-    // SAFETY: a function of the namespace's libc without conditions; then the one that the thread is made for.
-    unsafe {
-        (errand.ctype_init)();
-        (errand.start)(errand.argument)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -524,7 +305,8 @@ mod tests {
     fn names_that_glibc_lacks_are_not_exported_and_all_others_are() {
         let exported: BTreeSet<_> = exports().iter().map(|export| export.name).collect();
         let handled = HANDLED.iter().map(|&(name, ..)| name);
-        let listed = FORWARDED.iter().copied().flatten().copied().chain(handled);
+        let plain = FORWARDED.iter().copied().flatten().copied();
+        let listed = plain.chain(handled).chain([c"dlopen"]);
         for name in listed {
             assert_eq!(exported.contains(name), main_address(name) != 0, "{name:?}");
         }
