@@ -100,6 +100,8 @@ pub struct NewTask {
 
 struct Table {
     hosts: BTreeMap<u64, Arc<Host>>,
+    /// Hosts of somebody's own whose launcher has not heard yet what came of it. One that never came is found here only.
+    awaited: BTreeMap<u64, Arc<Host>>,
     crews: Crews,
     /// The process is ending: nothing starts any more.
     shut: bool,
@@ -142,6 +144,7 @@ impl Hosts {
                 release: Box::new(release),
                 table: Mutex::new(Table {
                     hosts: BTreeMap::from([(HostId::MAIN.0, main)]),
+                    awaited: BTreeMap::new(),
                     crews: Crews::new(),
                     shut: false,
                 }),
@@ -195,10 +198,26 @@ impl Hosts {
         self.check_process()?;
         let host = {
             let mut table = lock(&self.0.table);
-            self.0.add(&mut table, kind, name)?
+            let host = self.0.add(&mut table, kind, name)?;
+            table.awaited.insert(host.id().0, host.clone());
+            host
         };
-        self.0.start(&host, setup)?;
-        Ok(host)
+        let started = self.0.start(&host, setup);
+        if started.is_err() {
+            self.heard_of(host.id());
+        }
+        started.map(|()| host)
+    }
+
+    /// A host that was launched, also if it has ended, until [`Self::heard_of`].
+    pub(crate) fn launched(&self, id: HostId) -> Option<Arc<Host>> {
+        lock(&self.0.table).awaited.get(&id.0).cloned()
+    }
+
+    /// The launcher of a host knows what came of it, or does not want to know.
+    pub(crate) fn heard_of(&self, id: HostId) {
+        // Outside of the lock: the last reference may be this one.
+        let _host = lock(&self.0.table).awaited.remove(&id.0);
     }
 
     /// What hosts of this kind's crew that start from now on start with.

@@ -2,8 +2,9 @@
 
 use crate::sync::{Mutex, lock};
 use std::io;
+use std::mem::MaybeUninit;
 
-/// One lock for standard output, one for standard error, one for all other descriptors.
+/// One lock for standard output, one for standard error if it leads elsewhere, one for all other descriptors.
 pub(crate) struct Streams {
     locks: [Mutex<()>; 3],
     process: u32,
@@ -21,6 +22,7 @@ impl Streams {
     pub(crate) fn write_whole(&self, descriptor: i32, bytes: &[u8]) -> Result<(), i32> {
         let which = match descriptor {
             libc::STDOUT_FILENO => 0,
+            libc::STDERR_FILENO if is_same_file(libc::STDOUT_FILENO, libc::STDERR_FILENO) => 0,
             libc::STDERR_FILENO => 1,
             _ => 2,
         };
@@ -38,6 +40,21 @@ impl Streams {
         }
         Ok(())
     }
+}
+
+/// Whether two descriptors lead to the same pipe, terminal or file. They may be redirected at any time.
+fn is_same_file(one: i32, other: i32) -> bool {
+    let identity = |descriptor| {
+        let mut stat = MaybeUninit::<libc::stat>::uninit();
+        // SAFETY: room for the answer, which is there if the call succeeds.
+        unsafe {
+            (libc::fstat(descriptor, stat.as_mut_ptr()) == 0).then(|| {
+                let stat = stat.assume_init();
+                (stat.st_dev, stat.st_ino)
+            })
+        }
+    };
+    identity(one).is_some_and(|one| Some(one) == identity(other))
 }
 
 fn write(descriptor: i32, bytes: &[u8]) -> Result<usize, i32> {
@@ -69,6 +86,16 @@ mod tests {
     use super::*;
     use std::io::{BufRead, BufReader, Read};
     use std::os::fd::AsRawFd;
+
+    #[test]
+    fn two_ends_of_one_pipe_are_the_same_file_and_two_pipes_are_not() {
+        let (_reader, one) = io::pipe().unwrap();
+        let (_other_reader, other) = io::pipe().unwrap();
+        let twin = one.try_clone().unwrap();
+        assert!(is_same_file(one.as_raw_fd(), twin.as_raw_fd()));
+        assert!(!is_same_file(one.as_raw_fd(), other.as_raw_fd()));
+        assert!(!is_same_file(-1, -1));
+    }
 
     #[test]
     fn lines_of_many_threads_through_a_full_pipe_stay_whole() {

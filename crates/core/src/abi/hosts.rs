@@ -335,14 +335,19 @@ unsafe extern "C" fn wait_ready(
     refusal: *mut RawRefusal,
 ) -> Status {
     // SAFETY: B1.
-    let found = unsafe { hosts_of(hosts) }.find(HostId::from_raw(host));
-    let Some(found) = found else {
+    let hosts = unsafe { hosts_of(hosts) };
+    let id = HostId::from_raw(host);
+    let Some(found) = hosts.launched(id).or_else(|| hosts.find(id)) else {
         // SAFETY: the caller's place.
         unsafe { refuse(refusal, &SubmitError::NoSuchHost(host)) };
         return Status::Closed;
     };
     // SAFETY: B4.
-    match found.wait_ready(&unsafe { channels::wait(wait) }) {
+    let waited = found.wait_ready(&unsafe { channels::wait(wait) });
+    if waited.is_ok() {
+        hosts.heard_of(id);
+    }
+    match waited {
         Ok(Ok(())) => Status::Done,
         Ok(Err(reason)) => {
             let kind = found.kind();
@@ -356,7 +361,9 @@ unsafe extern "C" fn wait_ready(
 
 unsafe extern "C" fn close(hosts: *const Hosts, host: u64) {
     // SAFETY: B1.
-    if let Some(host) = unsafe { hosts_of(hosts) }.find(HostId::from_raw(host)) {
+    let (hosts, id) = (unsafe { hosts_of(hosts) }, HostId::from_raw(host));
+    hosts.heard_of(id);
+    if let Some(host) = hosts.find(id) {
         host.close();
     }
 }

@@ -8,8 +8,10 @@
 
 use std::ffi::{CStr, c_void};
 
-/// The function of the copy in the namespace: `unsafe extern "C" fn(*const Boot)`.
+/// The function of the copy in the namespace.
 pub(crate) const ENTRY: &CStr = c"atoll_isolate_main";
+/// See [`live`](super::live).
+pub(crate) type Entry = unsafe extern "C" fn(*const Boot) -> u32;
 
 /// Bytes that are borrowed for as long as the function that gave them says.
 #[derive(Copy, Clone)]

@@ -11,9 +11,9 @@
 //!   reported as ended, so whoever has waited for its end finds the isolate parked.
 //! - I2: `calls` is set before the first host of the isolate becomes ready, and holds functions of a library that stays loaded.
 
-use super::boot::{Boot, Calls, ENTRY, Order, RawSession, Text};
+use super::boot::{Boot, Calls, ENTRY, Entry, Order, RawSession, Text};
 use super::environment::Environment;
-use super::{LibPython, Namespace, OpenError, exit, limits};
+use super::{LibPython, Namespace, OpenError, limits, prepare_exit};
 use crate::threads;
 use atoll_core::abi;
 use atoll_core::client::{Deadline, Driver, Engine, HostId, HostKind, Launch, Task};
@@ -246,7 +246,7 @@ impl Driver for IsolateDriver {
             .filter(|isolate| !isolate.wait_retired(deadline))
             .count();
         self.restless.store(restless, Ordering::Relaxed);
-        exit::prepare(restless == 0);
+        prepare_exit(restless == 0);
         0
     }
 }
@@ -330,10 +330,12 @@ impl Isolate {
                 return false;
             }
         };
-        let entry = namespace
-            .load(&environment.native)
-            .and_then(|native| native.symbol(ENTRY).ok_or_else(|| no_entry(environment)));
-        let entry = match entry {
+        let entry = namespace.load(&environment.native).and_then(|native| {
+            // SAFETY: what the name stands for in every release of this library.
+            let entry = unsafe { native.function(ENTRY) };
+            entry.ok_or_else(|| no_entry(environment))
+        });
+        let entry: Entry = match entry {
             Ok(entry) => entry,
             Err(reason) => {
                 self.lost(&reason);
@@ -341,8 +343,6 @@ impl Isolate {
                 return !unsafe { namespace.close() };
             }
         };
-        // SAFETY: what the name stands for in every release of this library.
-        let entry: unsafe extern "C" fn(*const Boot) -> u32 = unsafe { std::mem::transmute(entry) };
         // Both live as long as the process: the isolate uses them to the end.
         let isolate: &'static Arc<Self> = Box::leak(Box::new(self.clone()));
         let boot = Box::leak(Box::new(Boot {

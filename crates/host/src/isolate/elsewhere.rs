@@ -111,7 +111,19 @@ impl Namespace {
     }
 }
 
+/// There are no isolates to put to rest.
+pub(super) fn prepare_exit(_at_rest: bool) {}
+
 impl Library {
+    /// Never called.
+    ///
+    /// # Safety
+    ///
+    /// None.
+    pub unsafe fn function<F: Copy>(&self, _name: &CStr) -> Option<F> {
+        match self.0 {}
+    }
+
     /// Never called.
     pub fn symbol(&self, _name: &CStr) -> Option<NonNull<c_void>> {
         match self.0 {}

@@ -73,7 +73,7 @@ fn watch() {
         }
     };
     drop(leaving);
-    thread::sleep(WATCH);
+    pause(WATCH);
     // SAFETY: the process is gone.
     unsafe { libc::_exit(status) }
 }
@@ -90,7 +90,15 @@ fn wait_quiet(patience: Duration) -> bool {
         if Instant::now() >= end {
             return false;
         }
-        thread::sleep(LOOK);
+        pause(LOOK);
+    }
+}
+
+/// Waits for that time, whatever happens: nothing tells what is waited for.
+fn pause(time: Duration) {
+    let end = Instant::now() + time;
+    while let Some(rest) = end.checked_duration_since(Instant::now()) {
+        thread::park_timeout(rest);
     }
 }
 

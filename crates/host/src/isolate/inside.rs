@@ -138,9 +138,9 @@ fn next_session(py: Attached<'_>, boot: &'static Boot) -> Option<Session> {
         // SAFETY: the boot structure's own function and argument, and a place for the answer.
         match unsafe { (boot.next_order)(boot.isolate, &raw mut raw) } {
             Order::Retire => None,
-            // SAFETY: what was lent is there until the next order.
             Order::Session => Some(Session {
                 host: HostId::from_raw(raw.host),
+                // SAFETY: what was lent is there until the next order.
                 setup: unsafe { raw.setup.to_text() },
             }),
         }

@@ -5,6 +5,7 @@
 mod boot;
 mod driver;
 mod environment;
+#[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
 mod exit;
 mod inside;
 mod library;
@@ -14,6 +15,11 @@ mod loader;
 #[cfg(not(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64")))]
 #[path = "elsewhere.rs"]
 mod loader;
+
+#[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
+use exit::prepare as prepare_exit;
+#[cfg(not(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64")))]
+use loader::prepare_exit;
 
 pub use boot::Boot;
 pub use driver::{IsolateDriver, Room};
