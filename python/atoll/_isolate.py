@@ -42,6 +42,8 @@ def start(setup: str) -> None:
     _rules.end_forked_children()
     _exit_functions.install()
     _agent.around_task = _rules.run_task
+    import atoll._leftovers  # noqa: F401 - sessions may leave an import system behind that imports nothing any more
+
     baseline.take()
     gc.freeze()
 
@@ -70,13 +72,16 @@ def finish() -> bool:
 
     Blocks for half a second at most.
     """
+    # First of all: what follows is Python too, and relies on its builtins, hooks and streams.
+    baseline.restore()
     from . import _leftovers
 
     _exit_functions.run_session()
     if not _leftovers.stop_all():
         return False
-    _leftovers.forget_session()
     baseline.restore()
+    baseline.restore_main()
+    _leftovers.forget_session()
     _leftovers.collect()
     return True
 
@@ -239,19 +244,16 @@ class _Baseline:
         self.gc_threshold = gc.get_threshold()
 
     def restore(self) -> None:
+        """Undo what a session has changed in `sys`, `builtins`, `threading` and `gc`."""
         import threading
 
-        names = vars(self.main)
-        names.clear()
-        names.update(self.main_names)
-        sys.modules["__main__"] = self.main
+        self._restore_builtins()
         for name, value in self.hooks.items():
             if value is not _ABSENT:
                 setattr(sys, name, value)
             elif hasattr(sys, name):
                 delattr(sys, name)
         threading.excepthook = self.thread_hook
-        self._restore_builtins()
         sys.settrace(None)
         sys.setprofile(None)
         threading.settrace(None)
@@ -264,6 +266,13 @@ class _Baseline:
         gc.enable()
         gc.set_debug(0)
         gc.set_threshold(*self.gc_threshold)
+
+    def restore_main(self) -> None:
+        """Empty `__main__`: it may hold what ends threads, so only when they have ended."""
+        names = vars(self.main)
+        names.clear()
+        names.update(self.main_names)
+        sys.modules["__main__"] = self.main
 
     def restore_warnings(self) -> None:
         """The filters of the start, for what is said between two sessions."""

@@ -232,19 +232,20 @@ def _holds_on(module: ModuleType) -> bool:
     return file.endswith(tuple(EXTENSION_SUFFIXES))
 
 
-def _drop_modules() -> bool:
-    """Forget the modules of the caller's own code. True if others have come that stay."""
+def _drop_modules() -> None:
+    """Forget the modules of the caller's own code, and note whether others have come that stay."""
+    global _has_grown
+    _has_grown = False
     units: dict[str, list[str]] = {}
     for name in list(sys.modules):
         if name not in _staying and name.partition(".")[0] not in _staying:
             units.setdefault(_unit_of(name), []).append(name)
-    grown = False
     for unit, names in units.items():
         if unit in _staying:
             continue
         if _is_kept(unit, names):
             _staying.add(unit)
-            grown = grown or unit not in _seen
+            _has_grown = _has_grown or unit not in _seen
             _seen.add(unit)
         else:
             for name in names:
@@ -252,7 +253,6 @@ def _drop_modules() -> bool:
                 if not _has_staying_parts(name):
                     sys.modules.pop(name, None)
     _move_foreign_packages()
-    return grown
 
 
 def _has_staying_parts(name: str) -> bool:
@@ -280,6 +280,7 @@ def _move_foreign_packages() -> None:
 
 _permanent: set[str] = {"__main__", "atoll", "cloudpickle"}
 _seen: set[str] = set()
+_has_grown = True
 
 
 def _is_library_file(file: str) -> bool:
@@ -288,27 +289,38 @@ def _is_library_file(file: str) -> bool:
 
 # The rest --------------------------------------------------------------------------------------------------------
 
-_has_grown = True
-
 
 def forget_session() -> None:
     """Drop the session's modules and what the interpreter and the standard library remember of them."""
-    global _has_grown
-    _close_loop()
-    _restore_library_state()
-    _has_grown = _drop_modules()
-    _shipping.forget()
-    _agent.forget_sources()
+    for step in (
+        _reset_import_system,
+        _close_loop,
+        _restore_library_state,
+        _drop_modules,
+        _shipping.forget,
+        _agent.forget_sources,
+        _forget_caches,
+        _drop_warnings,
+    ):
+        try:
+            step()
+        except Exception:  # of a library, or by what was done to it: the rest is to be done all the same
+            sys.excepthook(*sys.exc_info())
+
+
+def _reset_import_system() -> None:
+    sys.meta_path[:] = _still_wanted(sys.meta_path, _isolate.baseline.meta_path)
+    sys.path_hooks[:] = _still_wanted(sys.path_hooks, _isolate.baseline.path_hooks)
+    for folder in list(sys.path_importer_cache):
+        if not _is_library_file(folder + os.sep):
+            del sys.path_importer_cache[folder]
+
+
+def _forget_caches() -> None:
     if (linecache := sys.modules.get("linecache")) is not None:
         linecache.clearcache()
     for clear in getattr(sys.modules.get("typing"), "_cleanups", ()):
         clear()
-    for folder in list(sys.path_importer_cache):
-        if not _is_library_file(folder + os.sep):
-            del sys.path_importer_cache[folder]
-    sys.meta_path[:] = _still_wanted(sys.meta_path, _isolate.baseline.meta_path)
-    sys.path_hooks[:] = _still_wanted(sys.path_hooks, _isolate.baseline.path_hooks)
-    _drop_warnings()
 
 
 def collect() -> None:

@@ -120,7 +120,9 @@ def test_multiprocessing_works_inside(isolate: Interpreter) -> None:
     def compute(method: str) -> list[float]:
         import math
         import multiprocessing
+        import warnings
 
+        warnings.simplefilter("ignore")  # of a fork in a process with threads, which this one always is
         with multiprocessing.get_context(method).Pool(2) as pool:
             return pool.map(math.sqrt, [1, 4, 9])
 
@@ -132,7 +134,9 @@ def test_children_that_a_session_forgets_are_ended() -> None:
     def start() -> int:
         import multiprocessing
         import time
+        import warnings
 
+        warnings.simplefilter("ignore")
         process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(100,), daemon=True)
         process.start()
         assert process.pid is not None
