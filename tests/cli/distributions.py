@@ -13,17 +13,28 @@ from pathlib import Path
 import pytest
 
 
-def extension(name: str) -> Path:
-    """The file of an extension module of the standard library; skips the test where there is none of that name."""
+def _file_of(name: str) -> Path | None:
     spec = importlib.util.find_spec(name)
-    if spec is None or not (spec.origin or "").endswith(tuple(EXTENSION_SUFFIXES)):
-        pytest.skip(f"this Python has no {name} of its own file")
-    return Path(str(spec.origin))
+    path = spec.origin if spec is not None else None
+    return Path(path) if path and path.endswith(tuple(EXTENSION_SUFFIXES)) else None
 
 
-def install(site: Path, name: str, init: str, *, compiled: str = "_bisect", record: bool = True) -> None:
-    """Install a distribution *name* into *site*: a package with this `__init__.py` and a copy of *compiled* in it."""
-    source = extension(compiled)
+LOADABLE = next(name for name in ("_bisect", "_queue", "_lzma", "_bz2", "_ssl", "_ctypes") if _file_of(name))
+"""An extension module that loads everywhere. Which of them are files of their own differs between builds of Python."""
+
+LOADS = f"from . import {LOADABLE}"
+REFUSES = "_testsinglephase"
+"""An extension module that no sub-interpreter takes."""
+
+
+def install(site: Path, name: str, init: str, *, compiled: str = LOADABLE, record: bool = True) -> None:
+    """Install a distribution *name* into *site*: a package with this `__init__.py` and a copy of *compiled* in it.
+
+    Skips the test if this Python has no such file.
+    """
+    source = _file_of(compiled)
+    if source is None:
+        pytest.skip(f"this Python has no {compiled} of its own file")
     package = site / name
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(init)

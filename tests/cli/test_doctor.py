@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -14,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.commands import COMMAND, TIMEOUT, atoll
-from tests.cli.distributions import install
+from tests.cli.commands import COMMAND, TIMEOUT, atoll, terminal
+from tests.cli.distributions import LOADS, REFUSES, install
 
 import atoll as library
 from atoll.cli import main
 
 KINDS = [kind for kind in ("interpreter", "isolate") if library.capabilities()[kind].available]
-LOADS = "from . import _bisect"
 
 type Doctor = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -36,12 +34,16 @@ def site(tmp_path: Path) -> Path:
 @pytest.fixture
 def doctor(site: Path) -> Doctor:
     """Run the command where what is in `site` is installed."""
-    path = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
 
     def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
-        return atoll("doctor", *arguments, variables={"PYTHONPATH": path, **variables})
+        return atoll("doctor", *arguments, variables={**path_with(site), **variables})
 
     return run
+
+
+def path_with(site: Path) -> dict[str, str]:
+    """The variable that adds `site` to where modules are looked for."""
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))}
 
 
 def told(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
@@ -71,19 +73,19 @@ def test_a_package_that_loads_is_a_yes_with_the_time_it_took(site: Path, doctor:
 def test_a_package_whose_module_allows_no_sub_interpreters_is_refused_by_that_module(
     site: Path, doctor: Doctor
 ) -> None:
-    install(site, "islet", "from . import _testsinglephase", compiled="_testsinglephase")
+    install(site, "islet", f"from . import {REFUSES}", compiled=REFUSES)
 
     found = outcome(doctor("islet", "--json"), "interpreter")
 
-    assert (found["status"], found["reason"]) == ("no", "refused by islet._testsinglephase")
+    assert (found["status"], found["reason"]) == ("no", f"refused by islet.{REFUSES}")
 
 
 def test_compiled_modules_that_the_package_loads_lazily_are_tried_as_well(site: Path, doctor: Doctor) -> None:
-    install(site, "islet", "", compiled="_testsinglephase")
+    install(site, "islet", "", compiled=REFUSES)
 
     found = outcome(doctor("islet", "--json"), "interpreter")
 
-    assert (found["status"], found["reason"]) == ("partly", "refused by islet._testsinglephase")
+    assert (found["status"], found["reason"]) == ("partly", f"refused by islet.{REFUSES}")
 
 
 @pytest.mark.parametrize(
@@ -204,8 +206,8 @@ def test_a_terminal_gets_colours_unless_no_color_is_set(site: Path, doctor: Doct
 
 def on_a_terminal(site: Path, **variables: str) -> str:
     """What the command writes to stdout when that is a terminal."""
-    ours, theirs = pty.openpty()
-    environment = {**os.environ, "PYTHONPATH": str(site), "TERM": "xterm", **variables}
+    ours, theirs = terminal()
+    environment = {**os.environ, **path_with(site), "TERM": "xterm", **variables}
     with subprocess.Popen([*COMMAND, "doctor", "islet"], stdout=theirs, env=environment) as command:
         os.close(theirs)
         text = b""
@@ -224,7 +226,7 @@ def test_ctrl_c_ends_the_doctor_at_once_and_leaves_no_child(site: Path, tmp_path
     os.mkfifo(pipe)
     hang = f"import os, threading\nwith open({str(pipe)!r}, 'w') as pipe: pipe.write(str(os.getpid()))\n"
     install(site, "islet", f"{hang}threading.Event().wait()")
-    environment = {**os.environ, "PYTHONPATH": str(site)}
+    environment = {**os.environ, **path_with(site)}
     command = subprocess.Popen(
         [*COMMAND, "doctor", "islet"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
     )
