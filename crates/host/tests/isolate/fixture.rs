@@ -1,6 +1,6 @@
 //! What the tests stand on: processes of their own, and small libraries in C.
 
-use crate::loader::{Library, Namespace};
+use atoll_host::isolate::{Library, Namespace};
 use std::any::type_name;
 use std::env;
 use std::ffi::{CStr, c_void};

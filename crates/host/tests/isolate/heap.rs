@@ -1,7 +1,7 @@
 //! One heap for all namespaces.
 
 use crate::fixture::{Probe, alone, alone_with, call, in_child, library};
-use crate::loader::Namespace;
+use atoll_host::isolate::Namespace;
 use std::ffi::{CString, c_int};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;

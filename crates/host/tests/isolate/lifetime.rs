@@ -2,8 +2,7 @@
 
 use crate::fixture::{Probe, alone, alone_with, call, library};
 use crate::fork::fork_and_exit;
-use crate::limits::limit;
-use crate::loader::{Namespace, OpenError, opened, unsupported};
+use atoll_host::isolate::{Namespace, OpenError, limit, opened, unsupported};
 use std::ffi::{c_char, c_int, c_void};
 use std::path::Path;
 use std::thread;

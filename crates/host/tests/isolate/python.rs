@@ -1,8 +1,7 @@
 //! The real libpython in namespaces: that of the Python that the crates are built for.
 
 use crate::fixture::{alone, call, library};
-use crate::library::LibPython;
-use crate::loader::Namespace;
+use atoll_host::isolate::{LibPython, Namespace};
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::path::{Path, PathBuf};
 use std::process::Command;
