@@ -31,6 +31,16 @@ around_task: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any
 
 def serve() -> None:
     """Do the jobs of this thread's host until the host closes; the native side calls it on each thread it starts."""
+    if around_task is None:
+        _do_jobs()
+    else:
+        # An isolate's main thread serves one session after the other: each gets context variables of its own.
+        from contextvars import Context
+
+        Context().run(_do_jobs)
+
+
+def _do_jobs() -> None:
     while (job := _native.next_job()) is not None:
         _perform(job)
         del job

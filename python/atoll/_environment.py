@@ -438,8 +438,9 @@ def _own_config() -> tuple[str, ...]:
         f"i:safe_path={flags.safe_path:d}",
         *_manners(),
     ]
-    if sys.executable:
-        config += (f"s:executable={sys.executable}", f"s:program_name={sys.executable}")
+    # A program that embeds Python may have none to show.
+    executable = sys.executable or os.path.join(sys.prefix, "bin", f"python{VERSION}")
+    config += (f"s:executable={executable}", f"s:program_name={executable}")
     return tuple(config)
 
 

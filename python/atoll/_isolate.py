@@ -238,6 +238,7 @@ class _Baseline:
         self.builtin_names = dict(vars(builtins))
         self.meta_path = list(sys.meta_path)
         self.path_hooks = list(sys.path_hooks)
+        self.environ = os.environ
         self.recursion_limit = sys.getrecursionlimit()
         self.switch_interval = sys.getswitchinterval()
         self.digits = sys.get_int_max_str_digits()
@@ -254,6 +255,7 @@ class _Baseline:
             elif hasattr(sys, name):
                 delattr(sys, name)
         threading.excepthook = self.thread_hook
+        vars(os)["environ"] = self.environ
         sys.settrace(None)
         sys.setprofile(None)
         threading.settrace(None)

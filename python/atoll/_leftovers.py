@@ -154,8 +154,10 @@ def _other_threads() -> dict[int, bool]:
 
 
 def _throw_exit(ident: int) -> None:
-    import ctypes
-
+    try:
+        import ctypes
+    except ImportError:  # a Python without it: the thread has to end by itself
+        return
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(SystemExit))
 
 
@@ -240,23 +242,26 @@ def _drop_modules() -> None:
     for name in list(sys.modules):
         if name not in _staying and name.partition(".")[0] not in _staying:
             units.setdefault(_unit_of(name), []).append(name)
-    for unit, names in units.items():
-        if unit in _staying:
-            continue
-        if _is_kept(unit, names):
+    for unit, names in list(units.items()):
+        if unit in _staying or _is_kept(unit, names):
+            del units[unit]
             _staying.add(unit)
             _has_grown = _has_grown or unit not in _seen
             _seen.add(unit)
-        else:
-            for name in names:
-                # A namespace package goes, but not before the last of its parts.
-                if not _has_staying_parts(name):
-                    sys.modules.pop(name, None)
+    for name in (name for names in units.values() for name in names):
+        # A namespace package stays as long as one of its parts does.
+        if not any(unit.startswith(f"{name}.") for unit in _staying):
+            _forget(name)
     _move_foreign_packages()
 
 
-def _has_staying_parts(name: str) -> bool:
-    return any(unit.startswith(f"{name}.") for unit in _staying)
+def _forget(name: str) -> None:
+    """Take a module out of `sys.modules`, and out of the package that it is a part of."""
+    module = sys.modules.pop(name)
+    parent, _, own_name = name.rpartition(".")
+    names = getattr(sys.modules.get(parent), "__dict__", {})
+    if names.get(own_name) is module:
+        del names[own_name]
 
 
 def _move_foreign_packages() -> None:
@@ -367,8 +372,6 @@ def _restore_library_state() -> None:
         random.seed()
     if (tempfile := modules.get("tempfile")) is not None:
         tempfile.tempdir = None
-    if (decimal := modules.get("decimal")) is not None:
-        decimal.setcontext(decimal.Context())
     if (logging := modules.get("logging")) is not None:
         _reset_logging(logging)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.isolates.programs import Done, check
+from tests.isolates.programs import Done, check, run_python
 
 import atoll
 from atoll import Channel, Interpreter, _environment
@@ -148,9 +148,26 @@ def test_an_isolate_has_the_environment_of_the_caller() -> None:
     assert in_a_session(describe) == here
 
 
-def test_an_isolate_of_a_script_has_the_environment_of_that_script(run_program: RunProgram) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        "",
+        "-I",
+        "-S -E",
+        "-O",
+        "-OO -B",
+        "-W error -b",
+        "-X utf8",
+        "-X dev",
+        "-P -s",
+        "-X int_max_str_digits=5000 -X mine=1",
+    ],
+)
+def test_an_isolate_of_a_script_has_the_environment_of_that_script(tmp_path: Path, options: str) -> None:
     source = f"""
-        import json, sys, warnings, atoll
+        import sys
+        sys.path += {sys.path!r}  # -I and -S find little
+        import atoll
         from typing import Any
         {textwrap.indent(textwrap.dedent(inspect_source(describe)), "        ").strip()}
         here = describe()
@@ -160,7 +177,9 @@ def test_an_isolate_of_a_script_has_the_environment_of_that_script(run_program: 
             assert here[name] == there[name], (name, here[name], there[name])
         print("same")
     """
-    assert check(run_program(source, "one", "two words")).strip() == "same"
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(source))
+    assert check(run_python(*options.split(), str(script), "one", "two words")).strip() == "same"
 
 
 def inspect_source(fn: Callable[..., Any]) -> str:
@@ -303,6 +322,26 @@ def test_packages_with_extension_modules_stay_loaded_wherever_they_lie_but_only_
     assert first == second
 
 
+def test_a_namespace_package_goes_by_its_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load() -> tuple[int, int]:
+        import a_sea.caller  # type: ignore[import-not-found]
+        import a_sea.installed  # type: ignore[import-not-found]
+
+        return a_sea.caller.depth, id(a_sea.installed)
+
+    own, site = tmp_path / "own", tmp_path / "site-packages"
+    for folder, name in ((own, "caller"), (site, "installed")):
+        (folder / "a_sea").mkdir(parents=True)
+        (folder / "a_sea" / f"{name}.py").write_text("depth = 5")
+        monkeypatch.syspath_prepend(str(folder))
+    first = in_a_session(load)
+    (own / "a_sea" / "caller.py").write_text("depth = 66")
+    second = in_a_session(load)
+
+    assert (first[0], second[0]) == (5, 66)
+    assert first[1] == second[1]
+
+
 def spoil() -> None:
     """Change whatever can be changed."""
     import _locale
@@ -317,6 +356,7 @@ def spoil() -> None:
     import warnings
 
     os.environ["ATOLL_SPOILED"] = "1"
+    vars(os)["environ"] = {}
     sys.path.insert(0, "/spoiled")
     sys.argv.append("spoiled")
     sys.stdout = None  # type: ignore[assignment]
