@@ -66,7 +66,7 @@ class TaskGroup:
     def spawn[T](
         self, fn: Callable[..., T], /, *args: Any, name: str | None = None, kind: str = "auto", **kwargs: Any
     ) -> Task[T]:
-        """Run `fn(*args, **kwargs)` in another interpreter as a member of this group.
+        """Run `fn(*args, **kwargs)` in another interpreter, of that *kind*, as a member of this group.
 
         Blocks only for a new worker to come up. Raises RuntimeError outside of the group's block, TaskCancelled once
         the group is being cancelled, and what `atoll.spawn` raises.

@@ -25,8 +25,9 @@ class Task[T]:
     """A function that runs, or is about to run, in another interpreter.
 
     Made by `spawn`, which also starts it, or here and then `start()`ed like a `threading.Thread`. Arguments and result
-    are cloned; the function travels by name if it is importable, else by value. Dropping a Task does not stop it. If
-    a task fails and nobody ever asks for its outcome, the error goes to `sys.unraisablehook` once.
+    are cloned; the function travels by name if it is importable, else by value. *kind* says what it runs in, as for
+    `Interpreter`: an `isolate`, a sub-`interpreter`, or, `auto`, an isolate if there is one. Dropping a Task does not
+    stop it. If a task fails and nobody ever asks for its outcome, the error goes to `sys.unraisablehook` once.
 
     Raises TypeError if *target* is not callable or *kwargs* has keys that are no strings.
 
@@ -246,7 +247,7 @@ class Task[T]:
 def spawn[T](
     fn: Callable[..., T], /, *args: Any, kind: str = "auto", name: str | None = None, **kwargs: Any
 ) -> Task[T]:
-    """Run `fn(*args, **kwargs)` in another interpreter and return its Task at once.
+    """Run `fn(*args, **kwargs)` in another interpreter, of that *kind*, and return its Task at once.
 
     Blocks only for a new worker to come up. Raises TypeError if *fn* is not callable, CloneError if it or an argument
     cannot leave this interpreter, HostUnavailable if *kind* cannot be had here.
@@ -260,7 +261,7 @@ def spawn[T](
 
 
 def run[T](fn: Callable[..., T], /, *args: Any, kind: str = "auto", **kwargs: Any) -> T:
-    """Run `fn(*args, **kwargs)` in another interpreter and return its result.
+    """Run `fn(*args, **kwargs)` in another interpreter, of that *kind*, and return its result.
 
     Blocks until the call has ended; an interruption (Ctrl-C, a cancellation of the calling task) cancels it and is
     raised. Raises whatever the call raises, and what `spawn` raises.
