@@ -46,8 +46,8 @@ def map[T](
     Lazy: starts at the first `next`, reads ahead a bounded number of items, and so takes infinite iterables; blocks
     while the next result is computed. Without *chunksize* the calls travel in chunks that grow until one takes some
     milliseconds. *workers* is the number of tasks that share the work (None: one per core); *kind* is that of the
-    interpreters they run in, as for `spawn`. *progress* draws a tqdm bar on stderr. The first call that fails raises its exception in its place and ends the rest; so does closing or
-    dropping the iterator.
+    interpreters they run in, as for `spawn`. *progress* draws a tqdm bar on stderr. The first call that fails raises
+    its exception in its place and ends the rest; so does closing or dropping the iterator.
 
     Raises TypeError and ValueError for bad arguments, CloneError if *fn* cannot leave this interpreter, ImportError
     if *progress* needs tqdm and it is missing: all at the call, not at the first `next`.
