@@ -470,6 +470,7 @@ impl Agent {
         }
         Some(Assignment {
             job: taken.job,
+            role: self.role,
             host,
         })
     }
@@ -489,6 +490,7 @@ impl Drop for Agent {
 /// A job in the hands of the thread that runs it. Dropping it unfinished ends the task as died, so nobody waits in vain.
 pub struct Assignment {
     job: Job,
+    role: AgentRole,
     host: Arc<Host>,
 }
 
@@ -512,7 +514,9 @@ impl Assignment {
     pub fn finish(&self, outcome: Outcome) -> bool {
         let task = &self.job.task;
         {
-            let inner = &mut self.host.jobs.desk().state;
+            let mut desk = self.host.jobs.desk();
+            desk.is_done(self.role);
+            let inner = &mut desk.state;
             if let Some(at) = inner
                 .running
                 .iter()

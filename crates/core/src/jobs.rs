@@ -14,21 +14,29 @@
 //! # Owner first
 //!
 //! Where the owner is to do what it can (only its waits can be ended from outside, say), the others leave it a job while it
-//! is idle, whichever that is: they take one if there are two. It looks and sleeps on a side of its own, so that it is the one
+//! is idle: the oldest, so they take one if there are two. It looks and sleeps on a side of its own, so that it is the one
 //! who is woken for the first job that comes while it is idle. An owner that becomes idle found no job, and one that takes a
 //! job is idle no more; so a job that was left to it is taken by it, or was for somebody else all along, whom it then wakes.
+//!
+//! An owner that *returns*, between the end of its task and its next look, is left a job, too: whoever submits as soon as it
+//! has a result would miss it otherwise. But it may be held up on the way (a destructor that blocks), so whoever leaves it
+//! the job looks again after [`GRACE`], takes the job if it is there still, and counts on the owner no more until it comes.
 
+use crate::clock::Deadline;
 use crate::park::{SpinBudget, Wait, WaitQueue};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, lock, order_rmw_before_load};
 use crate::waiting::wait_for;
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// How many threads wait for work when there is none; the others go home.
 const IDLE_THREADS: usize = 4;
 /// How many threads are on their way at a time. Whoever takes a job and leaves others behind asks for the next one, so there
 /// are soon as many threads as blocked tasks; but a burst of short tasks is done by a few.
 const ARRIVING_THREADS: usize = 2;
+/// How long a job waits for an owner that is on its way back from another one.
+const GRACE: Duration = Duration::from_millis(5);
 
 /// Which of a host's threads.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -61,6 +69,7 @@ pub struct Jobs<J, S> {
     /// As `Desk::owner_is_idle`, to be read without the lock.
     owner_is_idle: AtomicBool,
     owner_first: bool,
+    grace: Duration,
     /// Of an owner that comes first.
     owner: Side,
     /// Of all other threads.
@@ -96,8 +105,13 @@ pub struct Desk<J, S> {
     idle: usize,
     /// Threads that were asked for and have not asked for a job yet.
     arriving: usize,
-    /// Where it is to come first.
+    owner_first: bool,
+    /// Only where it comes first.
     owner_is_idle: bool,
+    /// It has done its job, or begun its life, and not looked for the next one yet. Only where it comes first.
+    owner_returns: bool,
+    /// How many jobs it has done. Only where it comes first.
+    owner_round: u64,
     /// The host's own.
     pub state: S,
 }
@@ -111,6 +125,14 @@ impl<J, S> Desk<J, S> {
     /// Every thread that works here, or is on its way.
     pub fn threads(&self) -> usize {
         self.threads
+    }
+
+    /// This thread has done its job, and will ask for the next one soon.
+    pub fn is_done(&mut self, role: AgentRole) {
+        if self.owner_first && role == AgentRole::Owner {
+            self.owner_returns = true;
+            self.owner_round += 1;
+        }
     }
 
     /// There are no threads (any more), whatever was counted.
@@ -135,6 +157,18 @@ pub struct Seat {
     role: AgentRole,
     arrived: bool,
     idle: bool,
+    grace: Grace,
+}
+
+/// What a thread knows of an owner that returns.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Grace {
+    /// It is to be left a job.
+    Granted,
+    /// It was left a job on its way back from this round, and this thread waits whether it takes one.
+    Running(u64),
+    /// It had its time for that.
+    Over(u64),
 }
 
 impl Seat {
@@ -144,6 +178,7 @@ impl Seat {
             role,
             arrived: false,
             idle: false,
+            grace: Grace::Granted,
         }
     }
 }
@@ -160,6 +195,8 @@ pub struct Taken<J> {
 enum Found<J> {
     Job(Taken<J>),
     GoHome,
+    /// There is a job that is left to an owner that returns. The thread counts as idle.
+    NotYet,
 }
 
 impl<J, S> Jobs<J, S> {
@@ -172,13 +209,17 @@ impl<J, S> Jobs<J, S> {
                 threads: usize::from(owner),
                 idle: 0,
                 arriving: usize::from(owner),
+                owner_first,
                 owner_is_idle: false,
+                owner_returns: owner && owner_first,
+                owner_round: 0,
                 state,
             }),
             queued: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             owner_is_idle: AtomicBool::new(false),
             owner_first,
+            grace: GRACE,
             owner: Side::new(),
             others: Side::new(),
         }
@@ -270,9 +311,10 @@ impl<J, S> Jobs<J, S> {
             true => &self.owner,
             false => &self.others,
         };
-        let mut look = || self.look(seat, &mut start, &mut declined);
-        let found = look().or_else(|| {
+        seat.grace = Grace::Granted;
+        let mut found = self.look(seat, &mut start, &mut declined).or_else(|| {
             side.looking.fetch_add(1, Ordering::SeqCst);
+            let mut look = || self.look(seat, &mut start, &mut declined);
             // Loom has no time to spin, but wants to see the protocol.
             let found = if cfg!(loom) {
                 look()
@@ -284,17 +326,30 @@ impl<J, S> Jobs<J, S> {
             order_rmw_before_load();
             found
         });
-        let found = match found {
-            Some(found) => Ok(found),
-            None => wait_for(&side.sleepers, None, &Wait::forever(), &mut look),
+        let taken = loop {
+            let deadline = match found {
+                Some(Found::Job(taken)) => break Some(taken),
+                Some(Found::GoHome) => break None,
+                Some(Found::NotYet) => Deadline::after(self.grace),
+                None => Deadline::NEVER,
+            };
+            let mut look = || self.look(seat, &mut start, &mut declined);
+            found = match deadline.is_never() || !cfg!(loom) {
+                true => wait_for(&side.sleepers, None, &Wait::until(deadline), &mut look).ok(),
+                // Loom has no clock: any time may have passed.
+                false => None,
+            };
+            if found.is_none()
+                && let Grace::Running(round) = seat.grace
+            {
+                seat.grace = Grace::Over(round);
+                found = self.look(seat, &mut start, &mut declined);
+            }
         };
         if self.is_for_others() {
             self.others.sleepers.notify(1);
         }
-        match found {
-            Ok(Found::Job(taken)) => Some(taken),
-            Ok(Found::GoHome) | Err(_) => None,
-        }
+        taken
     }
 
     /// One look. `None`: nothing; the thread counts as idle from then on.
@@ -313,23 +368,29 @@ impl<J, S> Jobs<J, S> {
                 let desk = &mut *guard;
                 desk.arriving -= usize::from(!seat.arrived);
                 seat.arrived = true;
+                self.settle(seat, desk);
                 if desk.is_closed() {
                     self.get_up(seat, desk);
                     return Some(Found::GoHome);
                 }
-                let left_to_owner = seat.role == AgentRole::Extra && desk.owner_is_idle;
+                let left_to_owner =
+                    seat.role == AgentRole::Extra && (desk.owner_is_idle || desk.owner_returns);
                 if desk.queue.len() <= usize::from(left_to_owner) {
-                    if seat.idle {
-                        return None;
-                    }
-                    if seat.role == AgentRole::Extra && desk.idle >= IDLE_THREADS {
+                    let is_spare = seat.role == AgentRole::Extra && desk.idle >= IDLE_THREADS;
+                    if !seat.idle && is_spare {
                         return Some(Found::GoHome);
                     }
                     self.sit_down(seat, desk);
+                    if desk.owner_returns && !desk.queue.is_empty() && seat.grace == Grace::Granted
+                    {
+                        seat.grace = Grace::Running(desk.owner_round);
+                        return Some(Found::NotYet);
+                    }
                     return None;
                 }
-                let Some(job) = desk.queue.pop_front() else {
-                    unreachable!("there is one more than nothing")
+                // The owner was there first for the oldest job, or will be.
+                let Some(job) = desk.queue.remove(usize::from(left_to_owner)) else {
+                    unreachable!("there are more jobs than that")
                 };
                 self.queued.fetch_sub(1, Ordering::SeqCst);
                 self.get_up(seat, desk);
@@ -340,6 +401,20 @@ impl<J, S> Jobs<J, S> {
                 job
             };
             declined(job);
+        }
+    }
+
+    /// What a look tells of an owner that returns: it is back, or it is held up.
+    fn settle(&self, seat: &mut Seat, desk: &mut Desk<J, S>) {
+        let is_held_up = match seat.grace {
+            Grace::Over(round) => {
+                seat.grace = Grace::Granted;
+                round == desk.owner_round
+            }
+            Grace::Granted | Grace::Running(_) => false,
+        };
+        if seat.role == AgentRole::Owner || is_held_up {
+            desk.owner_returns = false;
         }
     }
 
@@ -361,8 +436,11 @@ impl<J, S> Jobs<J, S> {
         queued > usize::from(self.owner_is_idle.load(Ordering::SeqCst))
     }
 
-    /// The thread becomes idle.
+    /// The thread becomes idle, if it is not.
     fn sit_down(&self, seat: &mut Seat, desk: &mut Desk<J, S>) {
+        if seat.idle {
+            return;
+        }
         desk.idle += 1;
         seat.idle = true;
         if self.owner_first && seat.role == AgentRole::Owner {
@@ -458,11 +536,73 @@ mod tests {
                 for job in [1, 2] {
                     assert_eq!(jobs.put(job), Ok(false));
                 }
-                let by_other = other.join().unwrap().unwrap();
+                assert_eq!(other.join().unwrap(), Some(2));
                 drop(release);
-                assert_eq!(owner.join().unwrap().unwrap() + by_other, 3);
+                assert_eq!(owner.join().unwrap(), Some(1));
             });
         }
+    }
+
+    /// The owner has done a job and is on its way back; another one waits.
+    fn returning(grace: Duration) -> (Numbers, Seat) {
+        let mut jobs = Numbers::new((), true, true);
+        jobs.grace = grace;
+        jobs.open(&mut jobs.desk());
+        let mut owner = Seat::new(AgentRole::Owner);
+        assert_eq!(jobs.put(0), Ok(false));
+        assert_eq!(next(&jobs, &mut owner), Some(0));
+        jobs.desk().is_done(AgentRole::Owner);
+        // Counted, and on its way, too.
+        assert_eq!(jobs.put(1), Ok(true));
+        (jobs, owner)
+    }
+
+    fn look(jobs: &Numbers, seat: &mut Seat) -> Option<Found<u32>> {
+        jobs.look(seat, &mut |_, _| true, &mut |_| ())
+    }
+
+    const LONG: Duration = Duration::from_secs(600);
+
+    #[test]
+    fn a_job_that_comes_while_the_owner_returns_is_left_to_it() {
+        let (jobs, mut owner) = returning(LONG);
+        let mut seat = Seat::new(AgentRole::Extra);
+        assert!(matches!(look(&jobs, &mut seat), Some(Found::NotYet)));
+        assert!(look(&jobs, &mut seat).is_none());
+        assert_eq!(next(&jobs, &mut owner), Some(1));
+        jobs.put(2).unwrap();
+        assert!(matches!(
+            look(&jobs, &mut seat),
+            Some(Found::Job(Taken { job: 2, .. }))
+        ));
+    }
+
+    #[test]
+    fn an_owner_that_is_held_up_leaves_its_job_to_others_and_is_counted_on_no_more() {
+        let (mut jobs, mut owner) = returning(Duration::from_millis(1));
+        let mut seat = Seat::new(AgentRole::Extra);
+        assert_eq!(next(&jobs, &mut seat), Some(1));
+        jobs.grace = LONG;
+        jobs.put(2).unwrap();
+        assert_eq!(next(&jobs, &mut seat), Some(2));
+        jobs.put(3).unwrap();
+        assert_eq!(next(&jobs, &mut owner), Some(3));
+    }
+
+    #[test]
+    fn an_owner_that_came_back_in_between_has_its_time_again() {
+        let (jobs, mut owner) = returning(LONG);
+        let mut seat = Seat::new(AgentRole::Extra);
+        assert!(matches!(look(&jobs, &mut seat), Some(Found::NotYet)));
+        let Grace::Running(round) = seat.grace else {
+            panic!("it waits for the owner");
+        };
+        assert_eq!(next(&jobs, &mut owner), Some(1));
+        jobs.desk().is_done(AgentRole::Owner);
+        jobs.put(2).unwrap();
+        seat.grace = Grace::Over(round);
+        assert!(matches!(look(&jobs, &mut seat), Some(Found::NotYet)));
+        assert_eq!(next(&jobs, &mut owner), Some(2));
     }
 
     #[test]

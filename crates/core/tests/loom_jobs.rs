@@ -65,6 +65,7 @@ impl World {
                 Job::Await => world.signal.recv(&Wait::forever()).unwrap(),
                 Job::Signal => world.signal.try_send(()).unwrap(),
             }
+            world.jobs.desk().is_done(role);
             world.is_done();
         }
         if role == AgentRole::Extra {
