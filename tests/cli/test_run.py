@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from tests.cli.commands import COMMAND, TIMEOUT, atoll, terminal
 
+import atoll as library
 from atoll.cli import run
 
 REPORT = """
@@ -229,3 +230,17 @@ def test_help_shows_the_three_ways_to_name_a_program(option: str) -> None:
 
     assert done.returncode == 0
     assert all(way in done.stdout for way in ("script.py", "-m module", "-c code"))
+
+
+@pytest.mark.skipif(not library.capabilities()["isolate"].available, reason="this machine has no isolates")
+def test_a_script_may_have_more_isolates_than_without_the_command() -> None:
+    source = """
+import contextlib, atoll
+with contextlib.ExitStack() as stack:
+    hosts = [stack.enter_context(atoll.Interpreter(kind="isolate")) for _ in range(9)]
+    print(atoll.capabilities().isolates.fit, len({host.id for host in hosts}))
+"""
+
+    done = atoll("run", "-c", source)
+
+    assert (done.returncode, done.stdout) == (0, "15 9\n"), done.stderr
