@@ -310,6 +310,20 @@ fn tasks_for_any_kind_that_come_at_once_from_many_threads_never_fail() {
 }
 
 #[test]
+fn a_launch_that_fails_before_anybody_waits_for_it_says_why_once() {
+    let world = World::ready(2);
+    *world.refuse.lock().unwrap() = Some("no memory".to_owned());
+    let host = world.launch(HostKind::Interpreter, None).unwrap();
+    world.engine.wait_host_ended(host, &soon()).unwrap();
+    let refusal = |host| world.engine.wait_ready(host, &soon()).unwrap().unwrap_err();
+    assert_eq!(
+        refusal(host).to_string(),
+        "cannot start an interpreter (no memory)"
+    );
+    assert_eq!(refusal(host), SubmitError::NoSuchHost(host.0));
+}
+
+#[test]
 fn a_refusal_names_the_kind_the_reason_and_the_remedy() {
     let world = World::ready(2);
     let error = world.launch(HostKind::Isolate, None).unwrap_err();
