@@ -117,6 +117,14 @@ def test_a_package_that_fails_in_plain_python_too_is_broken_and_not_counted(site
     assert document["counts"] == {"packages": 1, **dict.fromkeys(KINDS, 1)}
 
 
+def test_what_crashes_in_plain_python_too_is_told_as_that(site: Path, doctor: Doctor) -> None:
+    install(site, "islet", f"{LOADS}\nimport atexit, os, signal\natexit.register(os.kill, os.getpid(), signal.SIGSEGV)")
+
+    (package,) = told(doctor("islet", "--json"))["packages"]
+
+    assert package["broken"] == "crashes (SIGSEGV) after the import"
+
+
 def test_what_imports_print_stays_out_of_the_report(site: Path, doctor: Doctor) -> None:
     install(site, "islet", f"import os; print('noise'); os.write(1, b'noise'); os.system('echo noise')\n{LOADS}")
 

@@ -166,7 +166,7 @@ def package_rows(finding: Finding) -> Iterable[list[str]]:
     """The rows of one package: one, or one for each of two different reasons."""
     package = finding.package
     shown = {kind: Outcome("-") if finding.broken else finding.outcomes.get(kind, Outcome("-")) for kind in PROBED}
-    cells = [paint(verdict(one), COLOUR.get(one.status, "red")) for one in shown.values()]
+    cells = [paint(one.verdict, COLOUR.get(one.status, "red")) for one in shown.values()]
     if finding.broken:
         reasons = [f"fails in plain Python: {finding.broken}"]
     else:
@@ -176,11 +176,6 @@ def package_rows(finding: Finding) -> Iterable[list[str]]:
     yield [clip(package.name, LONGEST_NAME), clip(package.version, 14), *cells, reasons[0]]
     for reason in reasons[1:]:
         yield ["", "", *("" for _ in PROBED), reason]
-
-
-def verdict(outcome: Outcome) -> str:
-    """What a cell says: `no`, `crashes (SIGSEGV)`."""
-    return f"{outcome.status} ({outcome.signal})" if outcome.signal else outcome.status
 
 
 def count(findings: Iterable[Finding], kind: str) -> int:

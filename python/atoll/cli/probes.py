@@ -44,6 +44,11 @@ class Outcome(NamedTuple):
     signal: str = ""
     """What it crashed with: `SIGSEGV`."""
 
+    @property
+    def verdict(self) -> str:
+        """The status as a reader wants it: `no`, `crashes (SIGSEGV)`."""
+        return f"{self.status} ({self.signal})" if self.signal else self.status
+
 
 class Finding(NamedTuple):
     """What came of all probes of one package."""
@@ -85,14 +90,20 @@ def examine(
     for index, package in enumerate(packages):
         plain = outcomes.get((index, PLAIN), Outcome("yes"))
         by_kind = {kind: as_good_as(plain, outcomes[index, kind]) for kind in kinds}
-        broken = plain.status not in ("yes", "partly")
-        findings.append(Finding(package, by_kind, plain.reason or plain.status if broken else ""))
+        findings.append(Finding(package, by_kind, broken(plain)))
     return findings
 
 
 def suspect(outcome: Outcome) -> bool:
     """Whether this failure may have nothing to do with the kind of host."""
     return outcome.status not in ("yes", "unavailable") and "interpreter" not in outcome.reason.lower()
+
+
+def broken(plain: Outcome) -> str:
+    """Why a package does not import in plain Python; empty if it does."""
+    if plain.status in ("yes", "partly"):
+        return ""
+    return plain.reason if plain.status == "no" else f"{plain.verdict} {plain.reason}"
 
 
 def as_good_as(plain: Outcome, outcome: Outcome) -> Outcome:
