@@ -268,18 +268,6 @@ impl Task {
         thrown
     }
 
-    /// As [`Self::claim_cancellation`], but only if one was thrown at the thread and has not arrived. True: so it is.
-    pub fn claim_thrown(&self) -> bool {
-        let mut inner = lock(&self.inner);
-        if inner.cancellation != Cancellation::Thrown {
-            return false;
-        }
-        inner.cancellation = Cancellation::Delivered;
-        drop(inner);
-        self.changes.notify_all();
-        true
-    }
-
     /// The task is over. The first call counts (T1); true if this was it.
     pub(crate) fn finish(&self, outcome: Outcome) -> bool {
         let listeners = {

@@ -120,20 +120,6 @@ fn a_task_that_does_not_notice_its_cancellation_is_reported_as_such() {
 }
 
 #[test]
-fn a_thrown_cancellation_is_claimed_once_and_only_if_there_is_one() {
-    let world = World::ready(2);
-    let task = world.spawn("gate");
-    world.until_inside(1);
-    assert!(!task.claim_thrown());
-    task.cancel();
-    assert!(task.claim_thrown());
-    assert!(task.wait_cancelled(&briefly()).is_ok());
-    assert!(!task.claim_thrown());
-    world.gate.open();
-    ended(&task);
-}
-
-#[test]
 fn a_task_goes_through_another_copy_as_a_raw_reference() {
     let world = World::ready(2);
     let task = world.spawn("value");

@@ -62,7 +62,6 @@ pub(crate) struct TaskTable {
     pub(crate) throw_cancellation:
         unsafe extern "C" fn(RawTask, *mut c_void, unsafe extern "C" fn(*mut c_void, u64)),
     pub(crate) claim_cancellation: unsafe extern "C" fn(RawTask) -> bool,
-    pub(crate) claim_thrown: unsafe extern "C" fn(RawTask) -> bool,
     pub(crate) arrived_in_vain: unsafe extern "C" fn(*const Hosts, RawTask),
     pub(crate) job_task: unsafe extern "C" fn(RawJob) -> RawTask,
     pub(crate) job_payload: unsafe extern "C" fn(RawJob, *mut Message),
@@ -90,7 +89,6 @@ pub(super) const TABLE: TaskTable = TaskTable {
     request_cancellation,
     throw_cancellation,
     claim_cancellation,
-    claim_thrown,
     arrived_in_vain,
     job_task,
     job_payload,
@@ -240,11 +238,6 @@ unsafe extern "C" fn throw_cancellation(
 ) {
     // SAFETY: B2; the function takes the context that came with it.
     unsafe { task(raw).throw_cancellation(|thread| throw(context, thread)) }
-}
-
-unsafe extern "C" fn claim_thrown(raw: RawTask) -> bool {
-    // SAFETY: B2.
-    unsafe { task(raw) }.claim_thrown()
 }
 
 unsafe extern "C" fn claim_cancellation(raw: RawTask) -> bool {

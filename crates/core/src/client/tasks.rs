@@ -184,14 +184,6 @@ impl Task {
         throw.is_none()
     }
 
-    /// This thread, which runs the task, raises the cancellation itself if one was thrown at it and has not arrived. True:
-    /// so it is; withdraw what was thrown.
-    #[must_use]
-    pub fn claim_thrown(&self) -> bool {
-        // SAFETY: B2: our reference.
-        unsafe { (self.engine.table.tasks.claim_thrown)(self.raw) }
-    }
-
     /// This thread, which runs the task, raises the cancellation itself. True: one was thrown at it and may still be
     /// pending; withdraw it.
     #[must_use]
