@@ -91,7 +91,8 @@ class Environment:
         """
         items = [b"l" + os.fsencode(self.libpython), b"n" + os.fsencode(self.native), b"p" + self.version.encode()]
         items.append(b"k" + os.fsencode(self.key))
-        items += (b"c" + os.fsencode(item) for item in self.config)
+        # Nothing that a program starts with can hold a NUL; a `sys.argv` that was made up may, and is in the setup too.
+        items += (b"c" + os.fsencode(item) for item in self.config if "\0" not in item)
         items += (b"v" + os.fsencode(f"{name}={value}") for name, value in self.environ.items())
         items.append(b"s" + repr(self.setup).encode())
         return b"\0".join(items)
@@ -109,7 +110,7 @@ def here(path: Iterable[str] | None = None) -> Environment:
         here().pack()
     """
     libpython = own_library()
-    path = list(sys.path if path is None else path)
+    path = _texts(sys.path if path is None else path)
     config = _own_config()
     return _environment(
         libpython=libpython,
@@ -141,7 +142,7 @@ def of_venv(venv: Folder, path: Iterable[str] | None = None) -> Environment:
     if not os.path.isfile(os.path.join(folder, "pyvenv.cfg")):
         raise ValueError(
             f"cannot open an isolate on venv={folder!r} (it has no pyvenv.cfg, so it is no virtual environment); "
-            "pass the folder that `python -m venv` made"
+            "pass the folder that `python -m venv` made, or another Python's executable as python="
         )
     executable = os.path.join(folder, "bin", "python")
     if not os.path.exists(executable):
@@ -497,7 +498,7 @@ def _warning_filters() -> list[tuple[Any, ...]]:
     filters: list[tuple[Any, ...]] = []
     for action, message, category, module, line in getattr(warnings, "filters", ()):
         name = (category.__module__, category.__qualname__)
-        filters.append((action, _pattern(message), name, _pattern(module), line))
+        filters.append((str(action), _pattern(message), name, _pattern(module), int(line)))
     return filters
 
 
@@ -505,7 +506,7 @@ def _pattern(compiled: Any) -> tuple[str, int] | None:
     """A regular expression in two words; older filters hold plain texts."""
     if compiled is None:
         return None
-    return (compiled, -1) if isinstance(compiled, str) else (compiled.pattern, compiled.flags)
+    return (str(compiled), -1) if isinstance(compiled, str) else (str(compiled.pattern), int(compiled.flags))
 
 
 def _locale() -> str:
@@ -575,4 +576,5 @@ def _stamp(file: str) -> str:
 
 
 def _texts(items: Iterable[Any]) -> list[str]:
-    return [os.fsdecode(item) for item in items]
+    """Exact strings, as literals have them; `sys.path` and `sys.argv` may hold anything, which counts for nothing."""
+    return [str(os.fsdecode(item)) for item in items if isinstance(item, (str, bytes, os.PathLike))]

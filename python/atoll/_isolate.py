@@ -220,6 +220,8 @@ _HOOKS = (
 """Attributes of `sys` that anybody may set; some of them are absent at first."""
 
 _ABSENT = object()
+_TOOLS = 6
+"""Numbers that `sys.monitoring` gives to debuggers, profilers and their like."""
 
 
 class _Baseline:
@@ -233,6 +235,11 @@ class _Baseline:
         self.main_names = dict(vars(self.main))
         self.path = list(sys.path)
         self.warning_filters = list(warnings.filters)
+        self.show_warning, self.format_warning = warnings.showwarning, warnings.formatwarning
+        self.trace, self.profile = sys.gettrace(), sys.getprofile()
+        self.thread_trace, self.thread_profile = threading.gettrace(), threading.getprofile()
+        self.is_tracing_memory = "tracemalloc" in sys._xoptions or bool(os.environ.get("PYTHONTRACEMALLOC"))
+        self.tools = [sys.monitoring.get_tool(tool) for tool in range(_TOOLS)]
         self.hooks = {name: getattr(sys, name, _ABSENT) for name in _HOOKS}
         self.thread_hook = threading.excepthook
         self.builtin_names = dict(vars(builtins))
@@ -256,10 +263,7 @@ class _Baseline:
                 delattr(sys, name)
         threading.excepthook = self.thread_hook
         vars(os)["environ"] = self.environ
-        sys.settrace(None)
-        sys.setprofile(None)
-        threading.settrace(None)
-        threading.setprofile(None)
+        self._restore_tracing()
         threading.stack_size(0)
         if sys.getrecursionlimit() != self.recursion_limit:
             sys.setrecursionlimit(self.recursion_limit)
@@ -280,8 +284,25 @@ class _Baseline:
         """The filters of the start, for what is said between two sessions."""
         import warnings
 
+        warnings.resetwarnings()
+        warnings.showwarning, warnings.formatwarning = self.show_warning, self.format_warning
+
         filters: Any = warnings.filters
         filters.extend(self.warning_filters)
+
+    def _restore_tracing(self) -> None:
+        import threading
+
+        sys.settrace(self.trace)
+        sys.setprofile(self.profile)
+        threading.settrace(self.thread_trace)
+        threading.setprofile(self.thread_profile)
+        for tool, name in enumerate(self.tools):
+            if name is None and sys.monitoring.get_tool(tool) is not None:
+                sys.monitoring.set_events(tool, 0)
+                sys.monitoring.free_tool_id(tool)
+        if not self.is_tracing_memory and "tracemalloc" in sys.modules:
+            sys.modules["tracemalloc"].stop()
 
     def _restore_builtins(self) -> None:
         names = vars(builtins)

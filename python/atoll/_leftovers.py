@@ -346,7 +346,6 @@ def _drop_warnings() -> None:
     """Filters and registries hold the session's classes; `begin` sets the filters of the next one."""
     import warnings
 
-    warnings.resetwarnings()
     _isolate.baseline.restore_warnings()
     getattr(warnings, "onceregistry", {}).clear()
 
@@ -372,6 +371,9 @@ def _restore_library_state() -> None:
         random.seed()
     if (tempfile := modules.get("tempfile")) is not None:
         tempfile.tempdir = None
+    if (copyreg := modules.get("copyreg")) is not None:
+        for cls in [cls for cls in copyreg.dispatch_table if not stays(cls.__module__)]:
+            del copyreg.dispatch_table[cls]
     if (logging := modules.get("logging")) is not None:
         _reset_logging(logging)
 

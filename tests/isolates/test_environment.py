@@ -155,6 +155,33 @@ def test_unbuffered_output_is_for_child_processes_only(monkeypatch: pytest.Monke
     assert environment.setup["environ"]["PYTHONUNBUFFERED"] == "1"
 
 
+@pytest.mark.usefixtures("isolates_here")
+def test_odd_things_in_the_path_and_the_arguments_do_no_harm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Text(str):
+        def __repr__(self) -> str:
+            return "not a literal"
+
+    (tmp_path / "an_odd_one.py").write_text("value = 13")
+    monkeypatch.setattr(sys, "path", [3, tmp_path, b"/bytes", Text("/text"), *sys.path])
+    monkeypatch.setattr(sys, "argv", [Text("a"), "b\0c", None, "'\\\""])
+
+    with Interpreter(kind="isolate") as host:
+        host.exec("import sys, an_odd_one; assert an_odd_one.value == 13")
+        host.exec("assert sys.argv == ['a', 'b\\0c', '\\'\\\\\"'], sys.argv")
+        host.exec("assert '/bytes' in sys.path and '/text' in sys.path")
+
+
+@pytest.mark.usefixtures("isolates_here")
+def test_an_isolate_describes_itself_as_its_opener_does() -> None:
+    def key() -> str:
+        from atoll import _environment
+
+        return _environment.here().key
+
+    with Interpreter(kind="isolate") as host:
+        assert host.call(key) == _environment.here().key
+
+
 def test_what_a_session_sets_is_no_part_of_the_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     before = _environment.here().key
     monkeypatch.setenv("ATOLL_ODD", "1")

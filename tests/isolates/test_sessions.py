@@ -346,6 +346,7 @@ def spoil() -> None:
     """Change whatever can be changed."""
     import _locale
     import builtins
+    import copyreg
     import decimal
     import gc
     import logging
@@ -353,6 +354,7 @@ def spoil() -> None:
     import random
     import socket
     import threading
+    import tracemalloc
     import warnings
 
     os.environ["ATOLL_SPOILED"] = "1"
@@ -372,6 +374,11 @@ def spoil() -> None:
     sys.ps1 = "spoiled"
     builtins.spoiled = 1  # type: ignore[attr-defined]
     builtins.len = lambda _: 42  # type: ignore[assignment]
+    sys.settrace(lambda *_: None)
+    sys.monitoring.use_tool_id(3, "spoiled")
+    tracemalloc.start()
+    copyreg.pickle(type("Spoiled", (), {"__module__": "__main__"}), repr)  # type: ignore[arg-type]
+    warnings.showwarning = lambda *_: None  # type: ignore[assignment]
     threading.excepthook = lambda *_: None
     threading.stack_size(1 << 20)
     gc.disable()
@@ -388,12 +395,14 @@ def spoil() -> None:
 def state() -> dict[str, Any]:
     import _locale
     import builtins
+    import copyreg
     import decimal
     import gc
     import logging
     import os
     import socket
     import threading
+    import tracemalloc
     import warnings
 
     return {
@@ -409,6 +418,9 @@ def state() -> dict[str, Any]:
         "threads": (threading.stack_size(), threading.active_count()),
         "executable": (sys.executable, sys.dont_write_bytecode, hasattr(sys, "ps1")),
         "builtins": (hasattr(builtins, "spoiled"), len([1])),
+        "tracing": (sys.gettrace(), sys.monitoring.get_tool(3), tracemalloc.is_tracing()),
+        "copyreg": [cls.__qualname__ for cls in copyreg.dispatch_table],
+        "warnings": warnings.showwarning.__module__,
         "gc": (gc.isenabled(), gc.get_threshold()),
         "filters": [str(one) for one in warnings.filters],
         "logging": (logging.root.handlers == [], logging.root.level, "spoiled" in logging.root.manager.loggerDict),
