@@ -13,6 +13,7 @@ import subprocess
 import sys
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -202,6 +203,11 @@ def test_the_glue_that_is_installed_in_the_other_environment_is_used(other: Othe
         shutil.copytree(PACKAGE, places[name] / "atoll", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
         shutil.copy(glue, places[name] / "atoll")
         shutil.copytree(Path(cloudpickle.__file__).parent, places[name] / "cloudpickle")
+    # What pip writes: the two must be of one release.
+    release = version("atoll")
+    metadata = places["theirs"] / f"atoll-{release}.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text(f"Metadata-Version: 2.1\nName: atoll\nVersion: {release}\n")
     folder = tmp_path / "venv"
     subprocess.run([other.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     (folder / "lib" / f"python{other.version}" / "site-packages" / "theirs.pth").write_text(f"{places['theirs']}\n")
