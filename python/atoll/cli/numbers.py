@@ -148,17 +148,19 @@ def sweep(todo: list[Job], workers: int, watch: Watch) -> Sweep:
     readiness = atoll.Channel[int](capacity=None)
     go = atoll.Channel[None](capacity=None)
     found, report = results.receiver, results.sender
-    del results  # only ends are left: when the last sender goes, the iteration over `found` ends
+    readied, ready = readiness.receiver, readiness.sender
+    del results, readiness  # only ends are left: when the last sender goes, its receiver need not wait any more
     waiting.send_many(todo)
     waiting.close()
     asked = time.perf_counter()
 
     with atoll.TaskGroup() as group:
         for index in range(workers):
-            channels = (waiting.receiver, report, readiness.sender, go.receiver)
+            channels = (waiting.receiver, report, ready, go.receiver)
             group.spawn(work, *channels, kind="isolate", name=f"numbers-{index + 1}")
         report.close()
-        threads = max(readiness.recv() for _ in range(workers))
+        ready.close()
+        threads = max(readied.recv() for _ in range(workers))
         busy = sum(host.kind == "isolate" and host.running > 0 for host in atoll.list_hosts())
         began, began_work = time.perf_counter(), time.process_time()
         go.send_many([None] * workers)
@@ -291,8 +293,9 @@ def run(wanted: int | None) -> dict[str, Any]:
             "write 'atoll run -m atoll demo --numbers' for room for 15"
         )
     os.environ["ATOLL_ISOLATE_THREADS"] = "1"  # read when an isolate is started
-    images = "1,797 handwritten digits of 8 x 8 pixels (sklearn.datasets.load_digits)"
-    print(f"{images}, on CPython {platform.python_version()}, with {', '.join(f'{p} {version(p)}' for p in PACKAGES)}")
+    python = f"CPython {platform.python_version()}"
+    print(f"1,797 handwritten digits of 8 x 8 pixels (sklearn.datasets.load_digits), on {python}")
+    print(f"with {', '.join(f'{package} {version(package)}' for package in PACKAGES)}", flush=True)
     todo = jobs()
     watch = functools.partial(progress, unit="jobs")
     # The isolates of the larger pass come first: neither pass waits for a start.
@@ -304,4 +307,6 @@ def run(wanted: int | None) -> dict[str, Any]:
     threads = max(alone.blas_threads, together.blas_threads)
     print(f"BLAS and OpenMP may use {number(threads)} thread{'s' * (threads > 1)} in each isolate, in both passes.")
     print(compare(alone, together))
+    if any(p.cores < 0.8 * p.workers for p in (alone, together)):
+        print("The workers had less than a core each: other programs ran as well, or there are fewer cores.")
     return document(alone, together)
