@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from types import CodeType, TracebackType
 
 from . import _native, _shipping
@@ -31,6 +32,8 @@ around_task: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any
 
 def serve() -> None:
     """Do the jobs of this thread's host until the host closes; the native side calls it on each thread it starts."""
+    # Nothing ends the original early on any thread but an isolate's first.
+    time.sleep = _native.sleep
     if around_task is None:
         _do_jobs()
     else:

@@ -13,6 +13,7 @@ mod isolate;
 mod job;
 mod module;
 mod select;
+mod sleep;
 mod task;
 
 /// Called by the import system.

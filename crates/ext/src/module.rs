@@ -10,7 +10,7 @@ use atoll_py::{Result, Stored, ffi};
 use crate::channel::Classes;
 use crate::clone::KeyCache;
 use crate::errors::ErrorTypes;
-use crate::{blocking, clone, host, job, select, task};
+use crate::{blocking, clone, host, job, select, sleep, task};
 
 /// The process's engine. It outlives every interpreter, so it is never taken down.
 static ENGINE: OnceLock<Engine> = OnceLock::new();
@@ -89,6 +89,7 @@ impl module::State for ModuleState {
 const FUNCTIONS: &[Function<ModuleState>] = &[
     Function::new(c"clone", clone::CLONE_DOC, clone::clone),
     Function::new(c"select", select::SELECT_DOC, select::select),
+    Function::new(c"sleep", sleep::SLEEP_DOC, sleep::sleep),
     Function::new(c"after", select::AFTER_DOC, select::after),
     Function::new(c"submit", task::SUBMIT_DOC, task::submit),
     Function::new(c"current_task", task::CURRENT_TASK_DOC, task::current_task),
