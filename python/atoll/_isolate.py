@@ -49,15 +49,11 @@ def start(setup: str) -> None:
 
 
 def begin(path: list[str] | None, setup: str) -> None:
-    """Give the next session its environment. *path* is used where the setup knows of no other."""
+    """Give the next session its environment, with *path* instead of the setup's if given."""
     wanted = _read(setup)
-    if wanted["path"] is not None:
-        entries = wanted["path"]
-    elif wanted["offers"] or path is None:
-        entries = [*wanted["front"], *baseline.path]
-    else:
-        entries = [*wanted["front"], *path]
-    sys.path[:] = entries
+    if path is None:
+        path = wanted["path"]
+    sys.path[:] = [*wanted["front"], *baseline.path] if path is None else path
     sys.argv = list(wanted["argv"])
     _set_environ(wanted["environ"])
     _set_warnings(wanted)
@@ -186,7 +182,7 @@ def _set_locale(wanted: str) -> None:
     if _locale.setlocale(_locale.LC_ALL, None) != wanted:
         try:
             _locale.setlocale(_locale.LC_ALL, wanted)
-        except Exception:  # its Error has no name here: uninstalled meanwhile: what is set already stays
+        except Exception:  # `_locale.Error`: it was uninstalled meanwhile; what is set stays
             pass
 
 
@@ -211,11 +207,9 @@ def _set_threads(count: int) -> None:
 # The baseline ----------------------------------------------------------------------------------------------------
 
 _HOOKS = (
-    "excepthook", "displayhook", "unraisablehook", "breakpointhook", "stdin", "stdout", "stderr", "__stdin__",
-    "__stdout__", "__stderr__", "executable", "_base_executable", "prefix", "exec_prefix", "base_prefix",
-    "base_exec_prefix",
-    "dont_write_bytecode", "pycache_prefix", "tracebacklimit", "ps1", "ps2", "last_exc", "last_type", "last_value",
-    "last_traceback",
+    "excepthook", "displayhook", "unraisablehook", "breakpointhook", "stdin", "__stdin__", "executable",
+    "_base_executable", "prefix", "exec_prefix", "base_prefix", "base_exec_prefix", "dont_write_bytecode",
+    "pycache_prefix", "tracebacklimit", "ps1", "ps2", "last_exc", "last_type", "last_value", "last_traceback",
 )  # fmt: skip
 """Attributes of `sys` that anybody may set; some of them are absent at first."""
 
@@ -261,6 +255,9 @@ class _Baseline:
                 setattr(sys, name, value)
             elif hasattr(sys, name):
                 delattr(sys, name)
+        _rules.write_whole_lines()
+        sys.set_asyncgen_hooks(None, None)
+        sys.set_coroutine_origin_tracking_depth(0)
         threading.excepthook = self.thread_hook
         vars(os)["environ"] = self.environ
         self._restore_tracing()

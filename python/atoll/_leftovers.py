@@ -227,11 +227,9 @@ def _holds_on(module: ModuleType) -> bool:
     file = getattr(module, "__file__", None) or origin
     if not isinstance(file, str):
         return False
-    if any(part in file for part in _INSTALLED) or os.path.realpath(file).startswith(_LIBRARY):
-        return True
     from importlib.machinery import EXTENSION_SUFFIXES
 
-    return file.endswith(tuple(EXTENSION_SUFFIXES))
+    return _is_library_file(file) or file.endswith(tuple(EXTENSION_SUFFIXES))
 
 
 def _drop_modules() -> None:
@@ -272,9 +270,9 @@ def _move_foreign_packages() -> None:
         if file is None or _is_library_file(file):
             _permanent.add(unit)
             continue
-        levels = 1 if os.path.basename(file).startswith("__init__.") else 0
+        is_package = os.path.basename(file).startswith("__init__.")
         folder = file
-        for _ in range(levels + 1 + unit.count(".")):
+        for _ in range(1 + is_package + unit.count(".")):
             folder = os.path.dirname(folder)
         modules = {name: one for name, one in sys.modules.items() if name == unit or name.startswith(f"{unit}.")}
         for name in modules:

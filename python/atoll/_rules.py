@@ -56,17 +56,26 @@ _LONGEST_LINE = 1 << 20
 """Characters of an unfinished line that are held back for its end."""
 
 
+_streams: dict[str, tuple[int, str, str]] = {}
+"""Descriptor, encoding and error handling of the streams that this Python came up with."""
+
+
 def write_whole_lines() -> None:
-    """Have `print` write every line at once, so that lines of several interpreters do not mix."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:  # the descriptor was closed when the process started
-            continue
-        stream.flush()
+    """Have `print` write every line at once, so that lines of several interpreters do not mix.
+
+    Makes new streams each time: a session may have closed or reconfigured those that it had.
+    """
+    flush()
+    if not _streams:
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if stream is not None:  # its descriptor was open when the process started
+                _streams[name] = (stream.fileno(), stream.encoding, stream.errors)
+    for name, (descriptor, encoding, errors) in _streams.items():
         lines = io.TextIOWrapper(
-            _Whole(stream.fileno(), stream.name),
-            encoding=stream.encoding,
-            errors=stream.errors,
+            _Whole(descriptor, f"<{name}>"),
+            encoding=encoding,
+            errors=errors,
             newline="\n",
             line_buffering=True,
         )
@@ -149,12 +158,21 @@ def _end_child(error: BaseException | None) -> NoReturn:
     code = 0
     try:
         code = _report(error)
+        _wait_for_threads()
         from . import _isolate
 
         _isolate.run_session_exit_functions()
         flush()
     finally:
         os._exit(code)
+
+
+def _wait_for_threads() -> None:
+    import threading
+
+    for thread in threading.enumerate():
+        if not thread.daemon and thread is not threading.current_thread():
+            thread.join()
 
 
 def _report(error: BaseException | None) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
-from . import _environment, _native, _shipping
+from . import _environment, _libpython, _native, _shipping
 from ._errors import HostUnavailable
 from .tasks import Task, wait_or_cancel
 
@@ -58,7 +58,7 @@ class Interpreter:
             raise TypeError(f"cannot name an interpreter {name!r} (a {type(name).__name__}); pass a str")
         self._is_elsewhere = _check_elsewhere(kind, venv, python)
         self._own_path = path is not None or self._is_elsewhere
-        self._version = _environment.VERSION
+        self._version = _libpython.VERSION
         if self._is_elsewhere:
             own = None if path is None else _folders(path)
             if venv is not None:
@@ -110,7 +110,7 @@ class Interpreter:
             host.call(math.factorial, 20)
         """
         how, target, ends, region = _shipping.pack(fn, () if self._own_path else _shipping.new_path())
-        if how == "value" and self._version != _environment.VERSION:
+        if how == "value" and self._version != _libpython.VERSION:
             raise _shipping.refusal(fn, self._version)
         result: T = self._do(how, target, ends, args, kwargs, region)
         return result
@@ -363,7 +363,7 @@ def capabilities() -> Capabilities:
 def _isolate_capability(forked: bool) -> tuple[str, Capability]:
     """The shared library that there is, and what can be made of it."""
     try:
-        libpython = _environment.own_library()
+        libpython = _libpython.own_library()
     except HostUnavailable as error:
         libpython, lack = "", str(error)
     room = _environment.room()

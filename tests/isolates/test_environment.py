@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import atoll
-from atoll import HostUnavailable, Interpreter, _environment, _probe
+from atoll import HostUnavailable, Interpreter, _environment, _libpython, _probe
 
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 LIBRARY = f"libpython{VERSION}.so.1.0"
@@ -47,18 +47,18 @@ def touch(file: Path) -> str:
 def test_the_library_is_found_beside_the_prefix(tmp_path: Path, folder: str) -> None:
     library = touch(tmp_path / folder / LIBRARY)
 
-    assert _environment.find_library(facts(base_prefix=str(tmp_path)))[0] == library
+    assert _libpython.find_library(facts(base_prefix=str(tmp_path)))[0] == library
 
 
 def test_the_library_is_found_where_the_build_says(tmp_path: Path) -> None:
     library = touch(tmp_path / "odd" / "libpython-odd.so.1")
 
-    found, _ = _environment.find_library(facts(libdir=str(tmp_path / "odd"), instsoname="libpython-odd.so.1"))
+    found, _ = _libpython.find_library(facts(libdir=str(tmp_path / "odd"), instsoname="libpython-odd.so.1"))
     assert found == library
 
 
 def test_a_missing_library_is_reported_with_every_place_looked_at(tmp_path: Path) -> None:
-    found, looked = _environment.find_library(facts(base_prefix=str(tmp_path), libdir="/elsewhere"))
+    found, looked = _libpython.find_library(facts(base_prefix=str(tmp_path), libdir="/elsewhere"))
 
     assert found is None
     assert str(tmp_path / "lib" / LIBRARY) in looked
@@ -75,14 +75,14 @@ def test_a_missing_library_is_reported_with_every_place_looked_at(tmp_path: Path
     ],
 )
 def test_the_remedy_for_a_missing_library_fits_the_installation(prefix: str, remedy: str) -> None:
-    assert remedy in _environment.library_remedy(facts(base_prefix=prefix))
+    assert remedy in _libpython.library_remedy(facts(base_prefix=prefix))
 
 
 def test_the_variable_overrides_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     library = touch(tmp_path / "mine.so")
     monkeypatch.setenv("ATOLL_LIBPYTHON", library)
 
-    assert _environment.own_library() == library
+    assert _libpython.own_library() == library
     assert _environment.here().libpython == library
 
 

@@ -102,10 +102,15 @@ def test_a_forked_child_runs_the_exit_functions_and_cannot_use_workers(run_progr
             pid = os.fork()
             child = pid == 0
             if child:
+                import threading
+                thread = threading.Thread(target=lambda: (refused.wait(), print("thread of child")))
+                refused = threading.Event()
+                thread.start()
                 try:
                     atoll.spawn(abs, -1)
                 except atoll.AtollError as error:
                     print("refused:", "fork" in str(error), flush=True)
+                refused.set()
                 return
             os.waitpid(pid, 0)
 
@@ -113,7 +118,14 @@ def test_a_forked_child_runs_the_exit_functions_and_cannot_use_workers(run_progr
             host.call(work)
         print("end", flush=True)
     """)
-    assert check(done).split("\n") == ["refused: True", "exit function of child", "exit function of parent", "end", ""]
+    assert check(done).split("\n") == [
+        "thread of child",
+        "refused: True",
+        "exit function of child",
+        "exit function of parent",
+        "end",
+        "",
+    ]
 
 
 def test_multiprocessing_works_inside(isolate: Interpreter) -> None:

@@ -361,7 +361,8 @@ def spoil() -> None:
     vars(os)["environ"] = {}
     sys.path.insert(0, "/spoiled")
     sys.argv.append("spoiled")
-    sys.stdout = None  # type: ignore[assignment]
+    sys.stdout.close()
+    sys.stderr = None  # type: ignore[assignment]
     sys.excepthook = lambda *_: None
     sys.displayhook = lambda *_: None
     sys.unraisablehook = lambda *_: None
@@ -409,7 +410,7 @@ def state() -> dict[str, Any]:
         "environ": dict(os.environ),
         "path": sys.path,
         "argv": sys.argv,
-        "stdout": sys.stdout is sys.__stdout__ is not None,
+        "streams": (sys.stdout is sys.__stdout__, print(end="", flush=True), sys.stderr.line_buffering),
         "hooks": [
             hook.__module__ for hook in (sys.excepthook, sys.displayhook, sys.unraisablehook, threading.excepthook)
         ],
