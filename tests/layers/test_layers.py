@@ -24,7 +24,7 @@ CRATES = {
 # one line may know each other.
 LAYERS = [
     {"atoll._errors"},
-    {"atoll._native", "atoll._probe"},
+    {"atoll._native", "atoll._probe", "atoll._libpython"},
     {"atoll.channels", "atoll.cloning", "atoll._shipping", "atoll._exit", "atoll._environment", "atoll._rules"},
     {"atoll._failures"},
     {"atoll._agent", "atoll.tasks"},
