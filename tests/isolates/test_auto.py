@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from tests.isolates.programs import Done, check
@@ -149,3 +150,32 @@ def test_tasks_without_a_kind_run_in_isolates(run_program: RunProgram) -> None:
             print({kinds[host] for host, _ in answers}, {total for _, total in answers})
     """)
     assert check(done).strip() == "{'isolate'} {3.0}"
+
+
+@pytest.mark.usefixtures("isolates_here")
+@pytest.mark.parametrize("library", ["/nowhere/libpython.so", "{noise}"], ids=["missing", "no library"])
+def test_tasks_run_in_sub_interpreters_if_the_library_is_not_to_be_had(
+    run_program: RunProgram, tmp_path: Path, library: str
+) -> None:
+    noise = tmp_path / "noise.so"
+    noise.write_bytes(b"no library at all")
+    source = """
+        import atoll
+
+        def where():
+            return atoll.running().host_id
+
+        if __name__ == "__main__":
+            found = {atoll.run(where) for _ in range(3)}
+            print({host.kind for host in atoll.list_hosts() if host.id in found})
+            with atoll.Interpreter() as host:
+                print(host.kind)
+            try:
+                atoll.run(where, kind="isolate")
+            except atoll.HostUnavailable as error:
+                print("refused")
+    """
+    done = run_program(source, env={"ATOLL_LIBPYTHON": library.format(noise=noise)})
+
+    assert check(done).splitlines() == ["{'interpreter'}", "interpreter", "refused"]
+    assert done.err.count("a sub-interpreter is used instead") == 1

@@ -55,6 +55,23 @@ def test_changing_the_directory_changes_it_for_the_process(tmp_path: Path, monke
     assert Path.cwd() == tmp_path / "below"
 
 
+def test_exit_functions_of_libraries_run_when_the_process_ends(run_program: RunProgram) -> None:
+    done = run_program("""
+        import atoll
+
+        def use_a_library():
+            import colorsys
+            library = {"__name__": "colorsys"}
+            exec("import atexit; atexit.register(print, 'the library leaves', flush=True)", library)
+
+        for _ in range(2):
+            with atoll.Interpreter(kind="isolate") as host:
+                host.call(use_a_library)
+        print("end of the script", flush=True)
+    """)
+    assert check(done).splitlines() == ["end of the script", "the library leaves", "the library leaves"]
+
+
 # Forks -----------------------------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.isolates.programs import Done, check, run_python
+from tests.isolates.programs import Done, check, needs, run_python
 
 import atoll
 from atoll import Channel, Interpreter, _environment
@@ -216,6 +216,28 @@ def test_a_child_process_of_an_isolate_has_its_environment_variables(monkeypatch
 
     assert in_a_session(ask) == "out in\n"
     assert "ATOLL_INSIDE" not in os.environ
+
+
+def test_a_parked_isolate_is_told_of_another_number_of_threads(run_program: RunProgram) -> None:
+    needs("numpy", "threadpoolctl")
+    done = run_program(
+        """
+        import os, atoll
+
+        def threads():
+            import numpy, os, threadpoolctl
+            (pool,) = threadpoolctl.threadpool_info()
+            return pool["num_threads"], os.environ["OMP_NUM_THREADS"]
+
+        for count in ("1", "2", "1"):
+            os.environ["ATOLL_ISOLATE_THREADS"] = count
+            with atoll.Interpreter(kind="isolate") as host:
+                print(*host.call(threads))
+        print(atoll.capabilities().isolates.parked)
+        """,
+        env=dict.fromkeys(_environment.THREAD_VARIABLES),
+    )
+    assert check(done).splitlines() == ["1 1", "2 2", "1 1", "1"]
 
 
 def test_the_warning_filters_of_the_caller_hold_there() -> None:
