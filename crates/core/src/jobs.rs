@@ -35,8 +35,9 @@ const IDLE_THREADS: usize = 4;
 /// How many threads are on their way at a time. Whoever takes a job and leaves others behind asks for the next one, so there
 /// are soon as many threads as blocked tasks; but a burst of short tasks is done by a few.
 const ARRIVING_THREADS: usize = 2;
-/// How long a job waits for an owner that is on its way back from another one.
-const GRACE: Duration = Duration::from_millis(5);
+/// How long a job waits for an owner that is on its way back from another one: longer than a busy machine keeps a thread
+/// waiting for a core. What holds it up longer mostly holds the interpreter's lock, which others would wait for, too.
+const GRACE: Duration = Duration::from_millis(50);
 
 /// Which of a host's threads.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,8 @@
-//! What travels: some bytes and some channel ends. What the bytes mean is the codec's matter.
+//! What travels: some bytes, and beside them some channel ends and regions of memory. What the bytes mean is the codec's matter.
 
 use crate::client::End;
 use crate::pool;
+use crate::region::Region;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
@@ -16,7 +17,8 @@ use std::ptr::NonNull;
 #[repr(C, align(8))]
 pub struct Message {
     content: [u8; Self::INLINE_BYTES],
-    spare: u8,
+    /// Whether code of the receiving interpreter may run while it is rebuilt.
+    runs_code: bool,
     length: u8,
 }
 
@@ -28,6 +30,25 @@ struct Parcel {
     free: unsafe extern "C" fn(*mut Parcel),
     bytes: RawVec<u8>,
     ends: RawVec<End>,
+    /// The regions, or null for none; freed by the copy that made the parcel, like the parcel.
+    regions: *mut RawVec<Region>,
+}
+
+/// The regions of a parcel, in its form.
+fn raw_regions(regions: Vec<Region>) -> *mut RawVec<Region> {
+    if regions.is_empty() {
+        return std::ptr::null_mut();
+    }
+    Box::into_raw(Box::new(RawVec::new(regions)))
+}
+
+/// # Safety
+/// *regions* came from [`raw_regions`] of this copy of the library, and is not used afterwards.
+unsafe fn drop_regions(regions: *mut RawVec<Region>) {
+    if !regions.is_null() {
+        // SAFETY: made by Box there, by the caller; its vector likewise, and turned back only here.
+        drop(unsafe { Box::from_raw(regions).into_vec() });
+    }
 }
 
 /// A vector taken apart, in a fixed layout. Only the copy that made it may turn it back.
@@ -71,7 +92,7 @@ impl Message {
         content.get_mut(..bytes.len())?.copy_from_slice(bytes);
         Some(Self {
             content,
-            spare: 0,
+            runs_code: false,
             length: bytes.len() as u8,
         })
     }
@@ -85,7 +106,7 @@ impl Message {
         assert!(length <= Self::INLINE_BYTES);
         Self {
             content,
-            spare: 0,
+            runs_code: false,
             length: length as u8,
         }
     }
@@ -93,7 +114,14 @@ impl Message {
     /// A message of any length, inline if it is short and carries no ends.
     #[must_use]
     pub fn new(bytes: Vec<u8>, ends: Vec<End>) -> Self {
+        Self::with_regions(bytes, ends, Vec::new())
+    }
+
+    /// As [`Self::new`], with memory that travels beside the bytes.
+    #[must_use]
+    pub fn with_regions(bytes: Vec<u8>, ends: Vec<End>, regions: Vec<Region>) -> Self {
         if ends.is_empty()
+            && regions.is_empty()
             && let Some(message) = Self::inline(&bytes)
         {
             return message;
@@ -102,14 +130,23 @@ impl Message {
             free: free_parcel,
             bytes: RawVec::new(bytes),
             ends: RawVec::new(ends),
+            regions: raw_regions(regions),
         }));
-        let mut content = [0; Self::INLINE_BYTES];
-        content[..8].copy_from_slice(&(parcel as u64).to_ne_bytes());
-        Self {
-            content,
-            spare: 0,
-            length: PARCEL,
-        }
+        Self::of_parcel(parcel)
+    }
+
+    /// The same message, with the note that code of the receiving interpreter may run while it is rebuilt.
+    #[must_use]
+    pub fn running_code(mut self) -> Self {
+        self.runs_code = true;
+        self
+    }
+
+    /// Whether code of the receiving interpreter may run while it is rebuilt.
+    #[inline]
+    #[must_use]
+    pub fn runs_code(&self) -> bool {
+        self.runs_code
     }
 
     #[inline(always)]
@@ -136,6 +173,7 @@ impl Message {
                     capacity: 0,
                 },
                 ends: RawVec::new(ends),
+                regions: std::ptr::null_mut(),
             });
         }
         Self::of_parcel(parcel)
@@ -147,7 +185,7 @@ impl Message {
         content[..8].copy_from_slice(&(parcel as u64).to_ne_bytes());
         Self {
             content,
-            spare: 0,
+            runs_code: false,
             length: PARCEL,
         }
     }
@@ -211,6 +249,33 @@ impl Message {
         taken
     }
 
+    /// How many regions it carries.
+    #[must_use]
+    pub fn regions_len(&self) -> usize {
+        // SAFETY: M1: the parcel is ours, and its regions with it.
+        self.parcel().map_or(0, |parcel| unsafe {
+            (*parcel).regions.as_ref().map_or(0, |raw| raw.length)
+        })
+    }
+
+    /// Moves the regions out, in the order in which they were put in.
+    #[must_use]
+    pub fn take_regions(&mut self) -> Vec<Region> {
+        let Some(parcel) = self.parcel() else {
+            return Vec::new();
+        };
+        // SAFETY: M1: the parcel is ours alone (`&mut self`), and its regions with it.
+        let Some(regions) = (unsafe { (*parcel).regions.as_mut() }) else {
+            return Vec::new();
+        };
+        // SAFETY: so many regions are initialised there. They are copied out, not freed, as in `take_ends`.
+        let taken = (0..regions.length)
+            .map(|i| unsafe { regions.pointer.add(i).read() })
+            .collect();
+        regions.length = 0;
+        taken
+    }
+
     /// The memory of a long message, to be used for another one. `None` if the message is short or was made by another
     /// copy of the library. Ends that are left in it are released.
     #[must_use]
@@ -226,6 +291,8 @@ impl Message {
         let parcel = unsafe { *Box::from_raw(parcel) };
         // SAFETY: made there by this copy, and turned back only here.
         drop(unsafe { parcel.ends.into_vec() });
+        // SAFETY: likewise.
+        unsafe { drop_regions(parcel.regions) };
         // SAFETY: likewise.
         Some(unsafe { parcel.bytes.into_vec() })
     }
@@ -246,6 +313,7 @@ impl std::fmt::Debug for Message {
         f.debug_struct("Message")
             .field("length", &self.bytes().len())
             .field("ends", &self.ends_len())
+            .field("regions", &self.regions_len())
             .finish()
     }
 }
@@ -257,10 +325,11 @@ impl std::fmt::Debug for Message {
 unsafe extern "C" fn free_parcel(parcel: *mut Parcel) {
     // SAFETY: made by Box in `Message::new`, by the caller.
     let parcel = unsafe { *Box::from_raw(parcel) };
-    // SAFETY: both made there by this copy, and turned back only here.
+    // SAFETY: all made there by this copy, and turned back only here.
     unsafe {
         drop(parcel.bytes.into_vec());
         drop(parcel.ends.into_vec());
+        drop_regions(parcel.regions);
     }
 }
 
@@ -275,9 +344,16 @@ fn whole_size(bytes: usize) -> usize {
 /// *parcel* was made there, and is not used afterwards.
 unsafe extern "C" fn free_whole(parcel: *mut Parcel) {
     // SAFETY: initialised there, by the caller; moved out once. Its bytes lie behind it, in the same memory.
-    let Parcel { bytes, ends, .. } = unsafe { parcel.read() };
+    let Parcel {
+        bytes,
+        ends,
+        regions,
+        ..
+    } = unsafe { parcel.read() };
     // SAFETY: made by `RawVec::new` there, and turned back only here.
     drop(unsafe { ends.into_vec() });
+    // SAFETY: made by `raw_regions` there, or null.
+    unsafe { drop_regions(regions) };
     if let Some(block) = NonNull::new(parcel) {
         // SAFETY: allocated there for so many bytes.
         unsafe { pool::free(block.cast(), whole_size(bytes.length)) };
@@ -300,6 +376,35 @@ mod tests {
         }
         assert!(Message::inline(&[0; 23]).is_none());
         assert_eq!(size_of::<Message>(), 24);
+    }
+
+    #[test]
+    fn regions_travel_beside_the_bytes_and_are_freed_with_them() {
+        let region = Region::from_vec(vec![7; 100]);
+        let send = || Message::with_regions(vec![1], Vec::new(), vec![region.clone()]);
+        assert_eq!(send().regions_len(), 1);
+        let mut message = send();
+        let taken = message.take_regions();
+        assert_eq!(message.regions_len(), 0);
+        drop(message);
+        assert_eq!(taken[0].bytes(), region.bytes());
+        assert!(!region.is_unique());
+        drop(taken);
+        assert!(region.is_unique());
+        drop(send());
+        assert!(region.is_unique());
+        assert_eq!(send().into_buffer(), Some(vec![1]));
+        assert!(region.is_unique());
+    }
+
+    #[test]
+    fn a_message_says_whether_code_runs() {
+        assert!(!Message::copied(&[1], Vec::new()).runs_code());
+        for length in [1, 1000] {
+            let message = Message::copied(&vec![1; length], Vec::new()).running_code();
+            assert!(message.runs_code());
+            assert_eq!(message.bytes().len(), length);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 
-/// Immutable bytes, shared by reference count. The memory goes back to the copy of the library that
+/// Bytes, shared by reference count: immutable, but for a sole owner. The memory goes back to the copy of the library that
 /// made it, wherever the last reference is dropped.
 #[repr(transparent)]
 pub struct Region(*mut Shared);
@@ -40,6 +40,24 @@ impl Region {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         self
+    }
+
+    /// Whether this is the only reference.
+    #[must_use]
+    pub fn is_unique(&self) -> bool {
+        // ORDERING: Acquire pairs with the Release of everybody else's drop.
+        // SAFETY: our reference keeps the header alive.
+        unsafe { (*self.0).references.load(Ordering::Acquire) == 1 }
+    }
+
+    /// Its memory, to be written to by an owner that shares it with nobody: what a message carries has one receiver.
+    ///
+    /// Whoever writes there sees to it that the region [is unique](Self::is_unique) and stays so, and that nobody has its
+    /// [`bytes`](Self::bytes) meanwhile.
+    #[must_use]
+    pub fn as_mut_ptr(&self) -> *mut u8 {
+        // SAFETY: our reference keeps the header alive.
+        unsafe { (*self.0).pointer.cast_mut() }
     }
 
     /// As the function table carries it: one reference, given away.

@@ -103,8 +103,8 @@ pub(crate) fn wait_for_one<T>(
 
 /// A select that waits without a thread: a callback tells that it is time to look.
 ///
-/// Dropping it withdraws it, like [`Pending::cancel`], and drops what it had received by then: cancel it instead
-/// where that may not be lost.
+/// Dropping it withdraws it, like [`Pending::cancel`], and drops what the sender of a rendezvous had handed over by then:
+/// cancel it instead where that may not be lost.
 pub struct Pending<'a, T> {
     cases: Vec<Case<'a, T>>,
     keys: Vec<Key>,
@@ -153,7 +153,10 @@ impl<'a, T> Pending<'a, T> {
         }
     }
 
-    /// Stops waiting and gives the cases back. `Ok`: one took effect in the meantime.
+    /// Stops waiting and gives the cases back. `Ok`: the other side of a rendezvous has completed one in the meantime.
+    ///
+    /// With a buffered channel the withdrawal comes before any effect: a message that it was to be told of stays where it
+    /// is, and another receiver is told instead.
     pub fn cancel(mut self) -> Result<Chosen<'a, T>, Vec<Case<'a, T>>> {
         let chosen = self.stop();
         let cases = std::mem::take(&mut self.cases);
@@ -169,7 +172,17 @@ impl<'a, T> Pending<'a, T> {
             return None;
         }
         let woken = self.waiter.outcome()?;
-        self.withdraw_and_act(woken)
+        let completed = withdraw(&mut self.cases, &mut self.keys, Some(woken));
+        let Woken::Case(index) = woken else {
+            return None;
+        };
+        let index = index as usize;
+        if completed.is_none() {
+            // The wake-up was for a message, or for room, that is still there.
+            let case = &self.cases[index];
+            case.channel.pass_on(&case.op);
+        }
+        completed.map(|outcome| (index, outcome))
     }
 
     fn withdraw_and_act(&mut self, woken: Woken) -> Option<(usize, Outcome<T>)> {

@@ -506,3 +506,29 @@ fn a_cancelled_pending_send_gives_its_message_back() {
         assert_eq!((counts.blocked_senders, counts.sent), (0, counts.depth));
     }
 }
+
+#[test]
+fn a_cancelled_pending_receive_passes_its_wake_up_on_to_a_receiver_that_sleeps() {
+    for capacity in [bounded(4), Capacity::Unbounded] {
+        let channel = Channel::new(capacity);
+        let (wake, calls) = event_loop();
+        let case = Case {
+            channel: &channel,
+            op: Op::Recv,
+        };
+        let Err(pending) = Pending::begin(vec![case], wake) else {
+            panic!("there is nothing inside")
+        };
+        std::thread::scope(|scope| {
+            let sleeper = scope.spawn(|| channel.recv(&Wait::forever()).unwrap());
+            while channel.counts().blocked_receivers < 2 {
+                std::thread::yield_now();
+            }
+            // It is first in the queue, so it is told; and it does not want the message any more.
+            channel.try_send(1).unwrap();
+            calls.recv().unwrap();
+            assert!(pending.cancel().is_err(), "nothing was taken");
+            assert_eq!(sleeper.join().unwrap(), 1);
+        });
+    }
+}

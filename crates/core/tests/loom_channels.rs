@@ -329,3 +329,28 @@ fn a_pending_receive_is_told_of_the_message_that_it_may_take() {
         });
     }
 }
+
+#[test]
+fn a_pending_receive_that_is_cancelled_leaves_its_message_to_another_receiver() {
+    for capacity in ALL {
+        large_model(move || {
+            let (sender, receiver) = channel(capacity());
+            let case = Case {
+                channel: &*receiver,
+                op: Op::Recv,
+            };
+            let Err(pending) = Pending::begin(vec![case], std::sync::Arc::new(|| ())) else {
+                panic!("nothing was sent yet")
+            };
+            let peer = thread::spawn(move || sender.send(7, &forever()).unwrap());
+            let got = match pending.cancel() {
+                // Of a rendezvous: the sender was served already.
+                Ok((_, Outcome::Received(message), _)) => message,
+                Ok((_, outcome, _)) => panic!("{outcome:?}"),
+                Err(_) => receiver.recv(&forever()).unwrap(),
+            };
+            assert_eq!(got, 7);
+            peer.join().unwrap();
+        });
+    }
+}

@@ -10,6 +10,7 @@
 mod channels;
 pub(crate) mod driving;
 pub(crate) mod hosts;
+pub(crate) mod pending;
 pub(crate) mod tasks;
 
 pub use channels::{RawCase, RawStats, RawWait, Status};
@@ -20,7 +21,7 @@ use crate::message::Message;
 use std::ffi::c_void;
 
 /// The version of the table and of every layout that crosses it.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// What an engine hands to the copies of the library that use it.
 #[repr(C)]
@@ -34,6 +35,7 @@ pub struct Table {
     pub(crate) hosts: hosts::HostTable,
     pub(crate) driving: driving::DrivingTable,
     pub(crate) tasks: tasks::TaskTable,
+    pub(crate) pending: pending::PendingTable,
     pub(crate) write_whole: unsafe extern "C" fn(*const Engine, i32, *const u8, usize) -> i32,
 }
 
@@ -107,6 +109,7 @@ impl Table {
             hosts: hosts::table(engine, crew_size),
             driving: driving::TABLE,
             tasks: tasks::TABLE,
+            pending: pending::TABLE,
             write_whole,
         }))
     }

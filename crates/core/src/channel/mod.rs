@@ -525,6 +525,14 @@ impl<T> Channel<T> {
         }
     }
 
+    /// Hands on a wake-up that its waiter has no use for any more. (A rendezvous wakes whom it has served.)
+    pub(crate) fn pass_on(&self, op: &Op<T>) {
+        match op {
+            Op::Recv => self.receivers.notify(1),
+            Op::Send(_) => self.senders.notify(1),
+        }
+    }
+
     /// Ends a registration. For a rendezvous the operation may have been completed by the other side.
     pub(crate) fn withdraw(&self, op: &mut Op<T>, key: Key) -> Option<Outcome<T>> {
         match (&self.flavour, op) {

@@ -180,6 +180,11 @@ impl Engine {
 }
 
 impl End {
+    /// The channel, as it crosses the table.
+    pub(super) fn raw(&self) -> *const c_void {
+        self.channel
+    }
+
     /// What it may do.
     #[must_use]
     pub fn role(&self) -> Role {

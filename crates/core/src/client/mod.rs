@@ -5,6 +5,7 @@
 mod channels;
 mod driving;
 mod hosts;
+mod pending;
 mod tasks;
 mod waits;
 
@@ -18,6 +19,7 @@ pub use channels::{
 };
 pub use driving::{Agent, AgentRole, HostVisit};
 pub use hosts::*;
+pub use pending::{Begun, Chime, Pending, Watch};
 pub use tasks::{CancelStep, Job, Phase, Task, TaskOutcome};
 pub use waits::{Bell, Interrupt, Wait};
 

@@ -75,6 +75,11 @@ impl Interrupt {
         Self { engine, raw }
     }
 
+    /// As it crosses the table.
+    pub(super) fn as_raw(&self) -> *const c_void {
+        self.raw
+    }
+
     /// Ends every wait that names it. Idempotent.
     pub fn raise(&self) {
         // SAFETY: A4: our reference.

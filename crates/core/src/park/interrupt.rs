@@ -1,6 +1,6 @@
 //! Ending waits from outside: the cancellation of a task, the closing of a host.
 
-use crate::park::Waiter;
+use crate::park::{Waiter, Wake};
 use crate::sync::{Arc, Mutex, lock};
 
 /// A sticky interruption: once raised, every wait that names it fails, now and later, until it is
@@ -52,6 +52,18 @@ impl Interrupt {
         lock(&self.0).raised
     }
 
+    /// Calls *wake* once, from any thread, when it is raised; at once if it is. Dropping the watch ends that.
+    pub fn watch(&self, wake: Wake) -> Watch {
+        let waiter = Waiter::with_callback(wake);
+        if self.enroll(&waiter).is_err() && waiter.interrupt() {
+            waiter.wake();
+        }
+        Watch {
+            interrupt: self.clone(),
+            waiter,
+        }
+    }
+
     pub(crate) fn enroll(&self, waiter: &Arc<Waiter>) -> Result<(), AlreadyRaised> {
         let mut inner = lock(&self.0);
         if inner.raised {
@@ -65,6 +77,18 @@ impl Interrupt {
         lock(&self.0)
             .waiters
             .retain(|other| !Arc::ptr_eq(other, waiter));
+    }
+}
+
+/// Somebody who wants to be told of an interruption without waiting for it.
+pub struct Watch {
+    interrupt: Interrupt,
+    waiter: Arc<Waiter>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.interrupt.withdraw(&self.waiter);
     }
 }
 

@@ -7,6 +7,7 @@
 //! The protocol and its proof are in the README beside this file.
 
 mod bell;
+mod chime;
 mod futex;
 mod interrupt;
 mod queue;
@@ -14,7 +15,8 @@ mod spin;
 mod waiter;
 
 pub use bell::Bell;
-pub use interrupt::Interrupt;
+pub use chime::Chime;
+pub use interrupt::{Interrupt, Watch};
 pub(crate) use queue::{Key, WaitQueue};
 pub(crate) use spin::SpinBudget;
 pub use waiter::Wake;
