@@ -253,6 +253,17 @@ def check_room() -> None:
         )
 
 
+def say_crew_falls_back() -> None:
+    """Tell the log that the crew of `auto` has sub-interpreters, if it is because no isolate is left for it.
+
+    The native side calls it when it starts such a crew without having asked `for_crew`.
+    """
+    try:
+        check_room()
+    except HostUnavailable as error:
+        say_auto_falls_back(error)
+
+
 def say_auto_falls_back(error: HostUnavailable) -> None:
     """Tell the log, once in a process, that `auto` takes a sub-interpreter, and why."""
     # A machine of the wrong kind is nobody's news; what the user can mend is.

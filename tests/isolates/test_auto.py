@@ -135,6 +135,33 @@ def test_past_the_limit_the_real_thing_says_so_and_auto_falls_back(run_program: 
     assert done.err.count("a sub-interpreter is used instead") == 1
 
 
+NO_ROOM_FOR_A_CREW = """
+    import atoll
+
+    def where():
+        return atoll.running().host_id
+
+    def kinds():
+        found = {task.result() for task in [atoll.spawn(where) for _ in range(10)]}
+        return {host.kind for host in atoll.list_hosts() if host.id in found}
+
+    if __name__ == "__main__":
+        hosts = [atoll.Interpreter(kind="isolate") for _ in range(atoll.capabilities().isolates.fit)]
+        print(kinds())
+        for host in hosts:
+            host.close()
+        print(kinds())
+"""
+
+
+@pytest.mark.usefixtures("isolates_here")
+def test_tasks_take_sub_interpreters_while_no_isolate_is_left_and_the_log_says_so(run_program: RunProgram) -> None:
+    done = run_program(NO_ROOM_FOR_A_CREW)
+
+    assert check(done).splitlines() == ["{'interpreter'}", "{'isolate'}"]
+    assert done.err.count("a sub-interpreter is used instead") == 1
+
+
 @pytest.mark.usefixtures("isolates_here")
 def test_tasks_without_a_kind_run_in_isolates(run_program: RunProgram) -> None:
     done = run_program("""
