@@ -3,7 +3,7 @@
 //! # Protocol
 //! What ends a wait early depends on the thread:
 //! - a thread that Atoll started waits with its task's (or, idle, its host's) interrupt; raised, it becomes `atoll.Cancellation`;
-//! - another thread of a host's interpreter waits with the host's interrupt, raised when the host closes;
+//! - another thread of a host's interpreter waits with the host's interrupt, raised when the host closes; then it gets `SystemExit`;
 //! - the main thread of the main interpreter waits on a bell, a pipe that Python's C-level signal handler writes to; any signal ends
 //!   the wait, Python's handlers run, and if none raised, the wait goes on with the same deadline;
 //! - any other thread of the main interpreter waits undisturbed, as Python threads do.
@@ -118,10 +118,14 @@ fn wait_with_bell<T: Send>(
     }
 }
 
-/// Sets the exception for a raised interrupt: `atoll.Cancellation`.
+/// Sets the exception for a raised interrupt: `atoll.Cancellation` in a task. A thread of the program's own is told to go as
+/// any other is when its interpreter ends, by `SystemExit`, which nobody reports.
 #[cold]
 fn raise_cancellation(py: Attached<'_>, state: &ModuleState, current: Option<&Current>) -> Raised {
-    let text = match current.and_then(|current| current.task.as_ref()) {
+    let Some(current) = current else {
+        return py.raise_system_exit("the interpreter is closing");
+    };
+    let text = match &current.task {
         Some(task) => {
             if task.claim_cancellation() {
                 // SAFETY: attached; withdraws the exception that is pending for this very thread, raised here instead.

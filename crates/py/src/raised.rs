@@ -134,6 +134,8 @@ builtin_exceptions! {
     timeout_error / raise_timeout_error => PyExc_TimeoutError,
     /// `AttributeError`.
     attribute_error / raise_attribute_error => PyExc_AttributeError,
+    /// `SystemExit`.
+    system_exit / raise_system_exit => PyExc_SystemExit,
     /// `KeyboardInterrupt`.
     keyboard_interrupt / raise_keyboard_interrupt => PyExc_KeyboardInterrupt,
 }
