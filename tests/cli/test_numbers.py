@@ -100,6 +100,24 @@ def test_without_scikit_learn_the_command_says_so_in_one_line_and_exits_with_2()
 
 
 @needs_isolates
+def test_a_scikit_learn_that_does_not_import_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    for name in numbers.PACKAGES:
+        info = tmp_path / f"{name.replace('-', '_')}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    for module in ("numpy", "sklearn"):
+        (tmp_path / module).mkdir()
+        (tmp_path / module / "__init__.py").write_text("raise ImportError('needs libsea')")
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+
+    done = atoll("demo", "--numbers", variables={"PYTHONPATH": path})
+
+    assert done.returncode == 2
+    assert "needs libsea" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@needs_isolates
 @needs_sklearn
 def test_more_workers_than_isolates_fit_are_refused_with_the_way_to_have_more() -> None:
     done = atoll("demo", "--numbers", "--workers", 99)

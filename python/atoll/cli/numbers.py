@@ -279,6 +279,13 @@ def check() -> None:
         raise UsageError(f"cannot run --numbers (it needs isolates: {isolate.reason}); {isolate.remedy}")
 
 
+def leaf(error: BaseException) -> BaseException:
+    """The first error in a group that is none itself."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
 def run(wanted: int | None) -> dict[str, Any]:
     """Sweep with one worker, then with *wanted*, and print what came out; returns the document.
 
@@ -299,7 +306,14 @@ def run(wanted: int | None) -> dict[str, Any]:
     todo = jobs()
     watch = functools.partial(progress, unit="jobs")
     # The isolates of the larger pass come first: neither pass waits for a start.
-    ready = sweep([], workers, watch).ready_seconds
+    try:
+        ready = sweep([], workers, watch).ready_seconds
+    except ExceptionGroup as group:
+        broken = group.subgroup(ImportError)
+        if broken is None:
+            raise
+        reason = str(leaf(broken)).strip().partition("\n")[0]
+        raise UsageError(f"cannot run --numbers ({reason}); install numpy, scipy and scikit-learn anew") from None
     print(f"{called(workers)} ready in {ready:.1f} s (isolates started, packages imported in each)", flush=True)
     alone = sweep(todo, 1, watch)
     together = sweep(todo, workers, watch) if workers > 1 else alone
