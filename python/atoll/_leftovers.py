@@ -31,6 +31,9 @@ WORKER_PATIENCE = 0.05
 DAEMON_PATIENCE = 0.1
 """Seconds for threads that no Python waits for at its end; they end later, when they come back from C code."""
 
+_sleep = time.sleep
+"""The original: that of `_agent` ends early while the host closes, which is always so here."""
+
 # Threads and pools -----------------------------------------------------------------------------------------------
 
 
@@ -142,7 +145,7 @@ def _stop_threads() -> list[int]:
         if now >= (deadline if waited_for else daemon_deadline):
             return waited_for
         # Threads that `threading` does not know cannot be joined, and the others may be stuck in any order.
-        time.sleep(pause)
+        _sleep(pause)
         pause = min(pause * 2, 0.02)
 
 
