@@ -74,6 +74,11 @@ class TaskGroup:
             group.spawn(crawl, url, channel.sender)
         """
         task = Task(fn, args, kwargs, name=name, kind=kind)
+        # A cancellation that struck between the start and the note of it would leave a member that nobody ends.
+        _native.shielded(self._admit, task)
+        return task
+
+    def _admit(self, task: Task[Any]) -> None:
         with self._lock:
             if self._state is not _State.OPEN:
                 raise RuntimeError(f"cannot spawn {task.name} into a task group (it {self._state.value})")
@@ -87,7 +92,6 @@ class TaskGroup:
             task._started("watch").notify(self._ended.sender, token)
             if self._watcher is None:
                 self._watcher = _start_thread(_watch, weakref.ref(self), self._ended)
-        return task
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

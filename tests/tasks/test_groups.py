@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -184,19 +185,46 @@ def test_cancelling_a_task_with_a_group_cancels_the_members_and_waits_for_them()
         finally:
             over.send_nowait("member")
 
-    def parent(started: atoll.Sender[int], over: atoll.Sender[str]) -> None:
+    def parent(started: atoll.Sender[int], over: atoll.Sender[str], never: atoll.Receiver[int]) -> None:
         try:
             with atoll.TaskGroup() as group:
                 group.spawn(member, started, over)
+                never.recv()
         finally:
             over.send_nowait("parent")
 
-    task = atoll.spawn(parent, started.sender, over.sender)
+    never: Channel[int] = Channel()
+    task = atoll.spawn(parent, started.sender, over.sender, never.receiver)
     started.recv(timeout=30)
+    deadline = time.monotonic() + 30
+    while never.stats().blocked_receivers == 0:
+        assert time.monotonic() < deadline
     task.cancel()
     task.join(30)
     assert [over.recv(timeout=30), over.recv(timeout=30)] == ["member", "parent"]
     assert task.cancelled()
+
+
+def test_a_member_is_known_to_its_group_whenever_a_cancellation_strikes() -> None:
+    over: Channel[str] = Channel(None)
+
+    def member(started: atoll.Sender[int], over: atoll.Sender[str]) -> None:
+        try:
+            spin(started)
+        finally:
+            over.send_nowait("member")
+
+    def parent(started: atoll.Sender[int], over: atoll.Sender[str]) -> None:
+        with atoll.TaskGroup() as group:
+            group.spawn(member, started, over)
+
+    for _ in range(50):
+        started: Channel[int] = Channel()
+        task = atoll.spawn(parent, started.sender, over.sender)
+        started.recv(timeout=30)
+        task.cancel()  # the parent may still be on its way out of `spawn`
+        assert over.recv(timeout=30) == "member"
+        task.join(30)
 
 
 def test_threads_of_the_body_may_spawn() -> None:

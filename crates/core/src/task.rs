@@ -218,6 +218,31 @@ impl Task {
         inner.cancellation == Cancellation::Thrown
     }
 
+    /// The task's own thread is about to do something that nothing may break off. True: a cancellation was thrown and not
+    /// noticed; it is the caller's to withdraw, and is raised by [`Self::resume_code`].
+    pub fn suspend_code(&self) -> bool {
+        let mut inner = lock(&self.inner);
+        inner.in_code = false;
+        let thrown = inner.cancellation == Cancellation::Thrown;
+        if thrown {
+            inner.cancellation = Cancellation::Requested;
+        }
+        thrown
+    }
+
+    /// The thread goes on in the task's code. False: a cancellation has come meanwhile; the caller raises it.
+    pub fn resume_code(&self) -> bool {
+        let mut inner = lock(&self.inner);
+        inner.in_code = true;
+        let requested = inner.cancellation == Cancellation::Requested;
+        if requested {
+            inner.cancellation = Cancellation::Delivered;
+            drop(inner);
+            self.changes.notify_all();
+        }
+        !requested
+    }
+
     /// Ask for the end of the task. The caller does what the answer says.
     pub fn request_cancellation(&self) -> CancelStep {
         let mut inner = lock(&self.inner);

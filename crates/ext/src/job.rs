@@ -63,6 +63,38 @@ pub(crate) fn next_job<'py>(
     state.tasks.job.make(py, body)
 }
 
+pub(crate) const SHIELDED_DOC: &CStr =
+    c"Call fn(*args); a cancellation of this thread's task that comes meanwhile is raised after it, unless fn waits.";
+
+/// `shielded(fn, *args)`.
+pub(crate) fn shielded<'py>(
+    module: Module<'_, 'py, ModuleState>,
+    arguments: Arguments<'_, 'py>,
+) -> Result<Owned<'py>> {
+    let (py, state) = (module.py(), module.state()?);
+    let given: Vec<_> = arguments.by_position().collect();
+    let Some((function, rest)) = given.split_first() else {
+        return Err(py.raise_type_error("cannot shield nothing (no function was given); pass one"));
+    };
+    let Some(task) = current::get().and_then(|current| current.task) else {
+        return function.call(rest);
+    };
+    if task.suspend_code() {
+        // SAFETY: null withdraws what is pending.
+        unsafe { throw_into(py, thread_ident(), std::ptr::null_mut()) };
+    }
+    let result = function.call(rest);
+    if task.resume_code() {
+        return result;
+    }
+    // Whatever came of it: the task is to end.
+    drop(result.map_err(|raised| raised.clear(py)));
+    Err(Raised::new(
+        state.errors.cancellation.get(py),
+        "the task was cancelled",
+    ))
+}
+
 /// A job in the hands of this thread.
 pub(crate) struct Job {
     task: client::Task,

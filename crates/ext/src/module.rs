@@ -94,6 +94,7 @@ const FUNCTIONS: &[Function<ModuleState>] = &[
     Function::new(c"submit", task::SUBMIT_DOC, task::submit),
     Function::new(c"current_task", task::CURRENT_TASK_DOC, task::current_task),
     Function::new(c"next_job", job::NEXT_JOB_DOC, job::next_job),
+    Function::new(c"shielded", job::SHIELDED_DOC, job::shielded),
     Function::new(c"launch", host::LAUNCH_DOC, host::launch),
     Function::new(c"close_host", host::CLOSE_HOST_DOC, host::close_host),
     Function::new(c"hosts", host::HOSTS_DOC, host::hosts),

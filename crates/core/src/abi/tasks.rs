@@ -58,6 +58,8 @@ pub(crate) struct TaskTable {
     pub(crate) interrupt: unsafe extern "C" fn(RawTask) -> *const c_void,
     pub(crate) enter_code: unsafe extern "C" fn(RawTask) -> bool,
     pub(crate) leave_code: unsafe extern "C" fn(RawTask) -> bool,
+    pub(crate) suspend_code: unsafe extern "C" fn(RawTask) -> bool,
+    pub(crate) resume_code: unsafe extern "C" fn(RawTask) -> bool,
     pub(crate) request_cancellation: unsafe extern "C" fn(RawTask) -> CancelStep,
     pub(crate) throw_cancellation:
         unsafe extern "C" fn(RawTask, *mut c_void, unsafe extern "C" fn(*mut c_void, u64)),
@@ -86,6 +88,8 @@ pub(super) const TABLE: TaskTable = TaskTable {
     interrupt,
     enter_code,
     leave_code,
+    suspend_code,
+    resume_code,
     request_cancellation,
     throw_cancellation,
     claim_cancellation,
@@ -224,6 +228,16 @@ unsafe extern "C" fn enter_code(raw: RawTask) -> bool {
 unsafe extern "C" fn leave_code(raw: RawTask) -> bool {
     // SAFETY: B2.
     unsafe { task(raw) }.leave_code()
+}
+
+unsafe extern "C" fn suspend_code(raw: RawTask) -> bool {
+    // SAFETY: B2.
+    unsafe { task(raw) }.suspend_code()
+}
+
+unsafe extern "C" fn resume_code(raw: RawTask) -> bool {
+    // SAFETY: B2.
+    unsafe { task(raw) }.resume_code()
 }
 
 unsafe extern "C" fn request_cancellation(raw: RawTask) -> CancelStep {

@@ -155,6 +155,21 @@ impl Task {
         unsafe { (self.engine.table.tasks.leave_code)(self.raw) }
     }
 
+    /// This thread, inside the task's function, is about to do something that nothing may break off. True: something was
+    /// thrown and has not arrived; withdraw it, [`Self::resume_code`] remembers it.
+    #[must_use]
+    pub fn suspend_code(&self) -> bool {
+        // SAFETY: B2: our reference.
+        unsafe { (self.engine.table.tasks.suspend_code)(self.raw) }
+    }
+
+    /// This thread goes on in the task's function. False: a cancellation has come meanwhile; raise it.
+    #[must_use]
+    pub fn resume_code(&self) -> bool {
+        // SAFETY: B2: our reference.
+        unsafe { (self.engine.table.tasks.resume_code)(self.raw) }
+    }
+
     /// Asks for its end without doing anything about it: the caller does what the answer says.
     pub fn request_cancellation(&self) -> CancelStep {
         // SAFETY: B2: our reference.
