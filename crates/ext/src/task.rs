@@ -109,6 +109,11 @@ fn set_up(py: Attached<'_>, engine: Engine, placement: Placement) -> Result<()> 
     while let Some(kind) = engine.wants_setup(placement) {
         prepare_main(py)?;
         if kind == HostKind::Interpreter {
+            if placement == Placement::Auto {
+                py.import(c"atoll._environment")?
+                    .borrow()
+                    .call_method(c"say_crew_falls_back", &[])?;
+            }
             engine.set_setup(kind, Some(&module_path(py)?), None);
             break;
         }
