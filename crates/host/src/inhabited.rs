@@ -24,6 +24,13 @@ use atoll_py::{Attached, Borrowed, Result, ffi};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// How long an owner whose serving has failed waits before it serves again, at first.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+/// At last.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What ends the sleep or the lock wait of the thread that owns an interpreter, so that it sees what was thrown at it.
 pub struct Kick {
@@ -127,8 +134,12 @@ impl Inhabited {
     ///
     /// Needs: attached, with a [`Place`]. May run Python: yes.
     pub fn serve_as_owner(&self, py: Attached<'_>, host: HostId) {
-        // Again only after a bug: serving ends when the host closes.
+        let mut pause = FIRST_PAUSE;
+        self.serve(py);
+        // Again only after a bug: serving ends when the host closes. The bug may be there still.
         while self.engine().host_state(host) == HostState::Ready {
+            py.detach(|| thread::park_timeout(pause));
+            pause = (pause * 2).min(LONGEST_PAUSE);
             self.serve(py);
         }
     }
