@@ -173,6 +173,41 @@ def test_children_that_a_session_forgets_are_ended() -> None:
         os.kill(pid, 0)
 
 
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_pools_of_processes_that_a_session_forgets_are_ended(method: str) -> None:
+    def work() -> list[int]:
+        import multiprocessing
+        import multiprocessing.pool
+        import warnings
+        from concurrent.futures import ProcessPoolExecutor
+
+        import __main__
+
+        warnings.simplefilter("ignore")
+        context = multiprocessing.get_context(method)
+        __main__.pools = pools = [
+            ProcessPoolExecutor(2, mp_context=context),
+            context.Pool(2),
+            multiprocessing.pool.ThreadPool(2),
+        ]
+        assert [*pools[0].map(abs, [-1]), *pools[1].map(abs, [-2]), *pools[2].map(abs, [-3])] == [1, 2, 3]
+        return [child.pid or 0 for child in multiprocessing.active_children()]
+
+    def count_threads() -> int:
+        import sys
+
+        return len(sys._current_frames())
+
+    with Interpreter(kind="isolate") as host:
+        children = host.call(work)
+    with Interpreter(kind="isolate") as host:
+        assert host.call(count_threads) == 1
+    assert len(children) >= 3
+    for child in children:
+        with pytest.raises(ProcessLookupError):
+            os.kill(child, 0)
+
+
 # Signals ---------------------------------------------------------------------------------------------------------
 
 
