@@ -6,6 +6,7 @@
     Channel                  typed FIFO between tasks on any hosts    channels.py
     Sender, Receiver         its two ends, themselves messages        channels.py
     select, after            wait for several channels at once        channels.py
+    aselect                  the same in asyncio                      aio.py
     Interpreter, list_hosts  a host of one's own, all the hosts       interpreters.py
     capabilities             what this machine can do, and why not    interpreters.py
     clone                    the copy that another interpreter gets   cloning.py
@@ -42,6 +43,7 @@ from .cloning import clone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .aio import aselect
     from .groups import TaskGroup
     from .interpreters import Interpreter, capabilities, list_hosts
     from .mapping import map
@@ -51,7 +53,7 @@ __all__ = [
     # functions in other interpreters
     "map", "run", "spawn", "Task", "TaskGroup", "running",
     # channels
-    "Channel", "Sender", "Receiver", "ChannelStats", "select", "SendCase", "after", "AfterCase",
+    "Channel", "Sender", "Receiver", "ChannelStats", "select", "SendCase", "after", "AfterCase", "aselect",
     # messages
     "clone",
     # hosts
@@ -65,6 +67,7 @@ _HOMES = {
     "Interpreter": "interpreters",
     "Task": "tasks",
     "TaskGroup": "groups",
+    "aselect": "aio",
     "capabilities": "interpreters",
     "list_hosts": "interpreters",
     "map": "mapping",

@@ -3,6 +3,7 @@
 //! One file per exposed thing. Values travel through `clone`; every wait goes through `blocking`; every error of the engine
 //! becomes a Python exception in `errors`.
 
+mod asyncio;
 mod blocking;
 mod channel;
 mod clone;

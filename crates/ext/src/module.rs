@@ -10,7 +10,7 @@ use atoll_py::{Result, Stored, ffi};
 use crate::channel::Classes;
 use crate::clone::KeyCache;
 use crate::errors::ErrorTypes;
-use crate::{blocking, clone, host, job, select, sleep, task};
+use crate::{asyncio, blocking, clone, host, job, select, sleep, task};
 
 /// The process's engine. It outlives every interpreter, so it is never taken down.
 static ENGINE: OnceLock<Engine> = OnceLock::new();
@@ -31,6 +31,7 @@ pub(crate) struct ModuleState {
     pub(crate) channels: Classes,
     pub(crate) tasks: task::Classes,
     pub(crate) keys: KeyCache,
+    pub(crate) asyncio: asyncio::Glue,
 }
 
 /// The same, for short.
@@ -74,6 +75,7 @@ impl module::State for ModuleState {
             errors,
             channels: Classes::build(module)?,
             keys: KeyCache::default(),
+            asyncio: asyncio::Glue::build(module)?,
         })
     }
 
@@ -83,6 +85,7 @@ impl module::State for ModuleState {
         self.channels.each_stored(visit);
         self.tasks.each_stored(visit);
         self.keys.each_stored(visit);
+        self.asyncio.each_stored(visit);
     }
 }
 

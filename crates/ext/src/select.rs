@@ -155,7 +155,7 @@ pub(crate) fn select<'a, 'py>(
         Some(_) => Deadline::NOW,
         None => parameters::deadline(py, timeout)?,
     };
-    let wanted = Wanted::read(py, state, arguments)?;
+    let wanted = Wanted::read(py, state, arguments.by_position())?;
     match wanted.choose(py, state, patience)? {
         Chosen::Case(case, value) => py.tuple([case.to_owned(), value]),
         Chosen::None => match default {
@@ -166,11 +166,11 @@ pub(crate) fn select<'a, 'py>(
 }
 
 /// The cases of one call, sorted by kind.
-struct Wanted<'a, 'py> {
+pub(crate) struct Wanted<'a, 'py> {
     /// The operations on channels: the case as the caller gave it, its end, and the message to send.
-    operations: Vec<(Borrowed<'a, 'py>, InUse<'a>, Option<Message>)>,
+    pub(crate) operations: Vec<(Borrowed<'a, 'py>, InUse<'a>, Option<Message>)>,
     /// The timer that is ready first.
-    timer: Option<(Borrowed<'a, 'py>, Deadline)>,
+    pub(crate) timer: Option<(Borrowed<'a, 'py>, Deadline)>,
 }
 
 enum Chosen<'a, 'py> {
@@ -179,16 +179,16 @@ enum Chosen<'a, 'py> {
 }
 
 impl<'a, 'py> Wanted<'a, 'py> {
-    fn read(
+    pub(crate) fn read(
         py: Attached<'py>,
         state: &ModuleState,
-        arguments: Arguments<'a, 'py>,
+        cases: impl Iterator<Item = Borrowed<'a, 'py>>,
     ) -> Result<Wanted<'a, 'py>> {
         let mut wanted = Wanted {
             operations: Vec::new(),
             timer: None,
         };
-        for (index, case) in arguments.by_position().enumerate() {
+        for (index, case) in cases.enumerate() {
             wanted.add(py, state, index, case)?;
         }
         if wanted.operations.is_empty() && wanted.timer.is_none() {
@@ -238,20 +238,23 @@ impl<'a, 'py> Wanted<'a, 'py> {
         Ok(())
     }
 
+    /// The timer's case, if it is ready and its turn has come: channels that are always ready must not starve it.
+    pub(crate) fn expired_case(&self) -> Option<Borrowed<'a, 'py>> {
+        let (case, deadline) = self.timer?;
+        (deadline.has_passed() && one_in(self.operations.len() + 1)).then_some(case)
+    }
+
     fn choose(
         self,
         py: Attached<'py>,
         state: &ModuleState,
         patience: Deadline,
     ) -> Result<Chosen<'a, 'py>> {
-        let Wanted { operations, timer } = self;
-        let expired = timer.filter(|(_, deadline)| deadline.has_passed());
-        // Channels that are always ready must not starve a timer that is: it gets its share.
-        if let Some((case, _)) = expired
-            && one_in(operations.len() + 1)
-        {
+        if let Some(case) = self.expired_case() {
             return Ok(Chosen::Case(case, py.none().to_owned()));
         }
+        let Wanted { operations, timer } = self;
+        let expired = timer.filter(|(_, deadline)| deadline.has_passed());
         let mut objects = Vec::with_capacity(operations.len());
         let mut ends = Vec::with_capacity(operations.len());
         let mut ops = Vec::with_capacity(operations.len());

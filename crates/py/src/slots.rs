@@ -74,6 +74,22 @@ impl<T: Class> Slots<T> {
         self.with(ffi::Py_tp_iternext, next::<T, F> as *mut c_void)
     }
 
+    /// `aiter(object)`.
+    pub fn async_iter<F>(self, _body: F) -> Slots<T>
+    where
+        F: for<'a, 'py> Fn(This<'a, 'py, T>) -> Result<Owned<'py>> + Copy,
+    {
+        self.with(ffi::Py_am_aiter, unary::<T, F> as *mut c_void)
+    }
+
+    /// `anext(object)`: an awaitable.
+    pub fn async_next<F>(self, _body: F) -> Slots<T>
+    where
+        F: for<'a, 'py> Fn(This<'a, 'py, T>) -> Result<Owned<'py>> + Copy,
+    {
+        self.with(ffi::Py_am_anext, unary::<T, F> as *mut c_void)
+    }
+
     /// `len(object)`.
     pub fn length<F>(self, _body: F) -> Slots<T>
     where

@@ -9,6 +9,7 @@ use atoll_py::slots::Slots;
 use atoll_py::{Arguments, Attached, Result, Signature};
 
 use super::{Held, Holder, batch, parameters, verbs};
+use crate::asyncio;
 use crate::module::ModuleState;
 
 /// A channel with both its ends.
@@ -43,6 +44,14 @@ const RECV_MANY: &CStr = c"recv_many($self, max, timeout=None)\n--\n\n\
 Take up to max messages in order, waiting only for the first; return them as a list, never empty.
 
 Raises what recv() raises.";
+const ASEND: &CStr = c"asend($self, value, /)\n--\n\n\
+As send(), for asyncio: await it. It waits without a thread, and asyncio.timeout() and cancellation end it.
+
+If it is cancelled, the message was not sent; if it returns, it was. Raises what send() raises.";
+const ARECV: &CStr = c"arecv($self, /)\n--\n\n\
+As recv(), for asyncio: await it. It waits without a thread, and asyncio.timeout() and cancellation end it.
+
+If it is cancelled, no message was taken. Raises what recv() raises.";
 const SENDING: &CStr = c"sending($self, value, /)\n--\n\n\
 A case for select(): to send value, which is cloned when select() is called.";
 const POISON: &CStr = c"poison($self, reason=None)\n--\n\n\
@@ -111,9 +120,11 @@ ValueError for a capacity that is no such number.
         Method::new(c"send", SEND, verbs::send::<Self>),
         Method::with_one(c"send_nowait", SEND_NOWAIT, verbs::send_nowait::<Self>),
         Method::new(c"send_many", SEND_MANY, batch::send_many::<Self>),
+        Method::with_one(c"asend", ASEND, asyncio::asend::<Self>),
         Method::new(c"recv", RECV, verbs::recv::<Self>),
         Method::without(c"recv_nowait", RECV_NOWAIT, verbs::recv_nowait::<Self>),
         Method::new(c"recv_many", RECV_MANY, batch::recv_many::<Self>),
+        Method::without(c"arecv", ARECV, asyncio::arecv::<Self>),
         Method::with_one(c"sending", SENDING, verbs::sending::<Self>),
         Method::without(c"close", CLOSE_CHANNEL, verbs::close_channel::<Self>),
         Method::new(c"poison", POISON, verbs::poison::<Self>),
@@ -138,6 +149,8 @@ ValueError for a capacity that is no such number.
             .repr(verbs::repr::<Self>)
             .iter(verbs::itself::<Self>)
             .next(verbs::next::<Self>)
+            .async_iter(verbs::itself::<Self>)
+            .async_next(asyncio::anext::<Self>)
             .length(verbs::length::<Self>)
             .always_true()
             .equality(verbs::equal::<Self>, verbs::hash::<Self>)
@@ -172,6 +185,7 @@ impl Class for Sender {
         Method::new(c"send", SEND, verbs::send::<Self>),
         Method::with_one(c"send_nowait", SEND_NOWAIT, verbs::send_nowait::<Self>),
         Method::new(c"send_many", SEND_MANY, batch::send_many::<Self>),
+        Method::with_one(c"asend", ASEND, asyncio::asend::<Self>),
         Method::with_one(c"sending", SENDING, verbs::sending::<Self>),
         Method::without(c"close", CLOSE_END, verbs::give_up::<Self>),
         Method::new(c"poison", POISON, verbs::poison::<Self>),
@@ -207,6 +221,7 @@ impl Class for Receiver {
         Method::new(c"recv", RECV, verbs::recv::<Self>),
         Method::without(c"recv_nowait", RECV_NOWAIT, verbs::recv_nowait::<Self>),
         Method::new(c"recv_many", RECV_MANY, batch::recv_many::<Self>),
+        Method::without(c"arecv", ARECV, asyncio::arecv::<Self>),
         Method::without(c"close", CLOSE_END, verbs::give_up::<Self>),
         Method::new(c"poison", POISON, verbs::poison::<Self>),
         Method::without(c"stats", STATS, verbs::statistics::<Self>),
@@ -228,6 +243,8 @@ impl Class for Receiver {
             .repr(verbs::repr::<Self>)
             .iter(verbs::itself::<Self>)
             .next(verbs::next::<Self>)
+            .async_iter(verbs::itself::<Self>)
+            .async_next(asyncio::anext::<Self>)
             .length(verbs::length::<Self>)
             .always_true()
             .equality(verbs::equal::<Self>, verbs::hash::<Self>)

@@ -108,6 +108,19 @@ impl Drop for Held {
     }
 }
 
+impl InUse<'_> {
+    /// The same, for longer than the borrow of its object.
+    ///
+    /// # Safety
+    /// The object lives until the result is dropped.
+    pub(crate) unsafe fn outliving(self) -> InUse<'static> {
+        let held = std::ptr::from_ref(self.0);
+        std::mem::forget(self);
+        // SAFETY: by the caller.
+        InUse(unsafe { &*held })
+    }
+}
+
 impl Deref for InUse<'_> {
     type Target = End;
 
