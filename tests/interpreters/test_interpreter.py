@@ -120,7 +120,9 @@ def test_a_path_of_its_own_replaces_the_path_of_the_caller(tmp_path: Path, monke
         folder.mkdir()
         (folder / f"only_{folder.name}.py").write_text("value = 8")
     monkeypatch.syspath_prepend(str(here))
-    with Interpreter(path=[there]) as host:
+    # With the same installed packages as the other tests: isolates with others are of use to nobody later.
+    installed = [entry for entry in sys.path if "site-packages" in entry]
+    with Interpreter(path=[there, *installed]) as host:
         host.exec("import only_there; assert only_there.value == 8")
         host.exec("import json, atoll, math")
         with pytest.raises(ImportError):

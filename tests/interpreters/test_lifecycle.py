@@ -114,7 +114,9 @@ def test_a_task_that_closes_its_own_host_is_cancelled() -> None:
     host.close(timeout=30)
 
 
-def test_interpreters_opened_and_closed_from_many_threads_at_once_all_work() -> None:
+def test_interpreters_opened_and_closed_from_many_threads_at_once_all_work(kind: str) -> None:
+    isolates = atoll.capabilities().isolates
+    count = 4 if kind == "interpreter" else min(4, isolates.fit - isolates.open)
     failures: list[BaseException] = []
 
     def cycle() -> None:
@@ -125,7 +127,7 @@ def test_interpreters_opened_and_closed_from_many_threads_at_once_all_work() -> 
         except BaseException as error:
             failures.append(error)
 
-    threads = [threading.Thread(target=cycle) for _ in range(4)]
+    threads = [threading.Thread(target=cycle) for _ in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:

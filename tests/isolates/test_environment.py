@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.isolates.programs import Done, check
 
 import atoll
 from atoll import HostUnavailable, Interpreter, _environment, _libpython, _probe
+
+type RunProgram = Callable[..., Done]
 
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 LIBRARY = f"libpython{VERSION}.so.1.0"
@@ -96,14 +99,21 @@ def test_a_variable_that_names_no_file_is_said_so(tmp_path: Path, monkeypatch: p
     assert "gone.so" in isolate.reason or _environment.room().reason
 
 
-@pytest.mark.usefixtures("isolates_here")
-def test_a_library_that_is_no_python_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_library_that_is_no_python_is_refused(run_program: RunProgram, tmp_path: Path) -> None:
     noise = tmp_path / "noise.so"
     noise.write_bytes(b"no library at all")
-    monkeypatch.setenv("ATOLL_LIBPYTHON", str(noise))
-
-    with pytest.raises(HostUnavailable, match="noise"):
-        Interpreter(kind="isolate")
+    done = run_program(
+        """
+        import atoll
+        for _ in range(3):
+            try:
+                atoll.Interpreter(kind="isolate")
+            except atoll.HostUnavailable as error:
+                print("noise.so" in str(error))
+        """,
+        env={"ATOLL_LIBPYTHON": str(noise)},
+    )
+    assert check(done).split() == ["True"] * 3
 
 
 # Packing ---------------------------------------------------------------------------------------------------------
@@ -248,10 +258,10 @@ def test_a_bad_number_of_threads_is_a_value_error(clean_environ: pytest.MonkeyPa
 # Virtual environments --------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def own_venv(tmp_path: Path) -> Path:
-    """A venv of the Python that runs here, with a module in it."""
-    folder = tmp_path / "venv"
+@pytest.fixture(scope="module")
+def own_venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A venv of the Python that runs here, with a module in it. One for all tests: each takes an isolate for ever."""
+    folder = tmp_path_factory.mktemp("own") / "venv"
     venv.create(folder, with_pip=False, symlinks=True)
     site = folder / "lib" / f"python{VERSION}" / "site-packages"
     (site / "only_in_the_venv.py").write_text("value = 11")
@@ -279,12 +289,13 @@ def test_a_folder_that_is_no_venv_is_a_value_error(tmp_path: Path) -> None:
         Interpreter(venv=tmp_path)
 
 
-def test_a_venv_whose_python_is_gone_is_a_value_error(own_venv: Path) -> None:
-    (own_venv / "bin" / "python").unlink()
-    (own_venv / "bin" / "python").symlink_to("/nowhere/python")
+def test_a_venv_whose_python_is_gone_is_a_value_error(tmp_path: Path) -> None:
+    (tmp_path / "pyvenv.cfg").write_text("home = /nowhere")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to("/nowhere/python")
 
     with pytest.raises(ValueError, match="dangling"):
-        Interpreter(venv=own_venv)
+        Interpreter(venv=tmp_path)
 
 
 @pytest.mark.parametrize("argument", ["venv", "python"])
@@ -304,48 +315,50 @@ def test_a_place_that_is_no_path_is_a_type_error(argument: str) -> None:
         Interpreter(**{argument: 3})  # type: ignore[arg-type]
 
 
-@pytest.mark.usefixtures("isolates_here")
-def test_an_isolate_on_a_venv_sees_it_and_not_the_caller(own_venv: Path) -> None:
-    def look() -> tuple[int, str, str, bool, bool]:
-        import importlib.util
-        import sys
-
-        import only_in_the_venv  # type: ignore[import-not-found]
-
-        import atoll as here
-
-        return (
-            only_in_the_venv.value,
-            sys.prefix,
-            sys.executable,
-            importlib.util.find_spec("pytest") is None,
-            here.Channel is not None,
-        )
-
-    with Interpreter(venv=own_venv) as host:
-        assert host.kind == "isolate"
-        assert host.call(look) == (11, str(own_venv), str(own_venv / "bin" / "python"), True, True)
+# Isolates of other environments are opened in processes of their own: each takes one of the few places for good.
 
 
-@pytest.mark.usefixtures("isolates_here")
-def test_a_path_comes_before_what_the_venv_has(own_venv: Path, tmp_path: Path) -> None:
+def test_an_isolate_on_a_venv_sees_it_and_not_the_caller(run_program: RunProgram, own_venv: Path) -> None:
+    done = run_program(f"""
+        import atoll
+
+        def look():
+            import importlib.util, sys
+            import only_in_the_venv
+            import atoll
+            found = importlib.util.find_spec("pytest")
+            return only_in_the_venv.value, sys.prefix, sys.executable, found, "run" in dir(atoll)
+
+        with atoll.Interpreter(venv={str(own_venv)!r}) as host:
+            assert host.kind == "isolate"
+            print(*host.call(look))
+    """)
+    assert check(done).split() == ["11", str(own_venv), str(own_venv / "bin" / "python"), "None", "True"]
+
+
+def test_a_path_comes_before_what_the_venv_has(run_program: RunProgram, own_venv: Path, tmp_path: Path) -> None:
     (tmp_path / "only_in_the_venv.py").write_text("value = 12")
+    done = run_program(f"""
+        import atoll
+        with atoll.Interpreter(venv={str(own_venv)!r}, path=[{str(tmp_path)!r}]) as host:
+            host.exec("import only_in_the_venv; print(only_in_the_venv.value)")
+    """)
+    assert check(done).strip() == "12"
 
-    with Interpreter(venv=own_venv, path=[tmp_path]) as host:
-        host.exec("import only_in_the_venv; assert only_in_the_venv.value == 12")
 
+def test_child_processes_of_an_isolate_on_a_venv_are_in_that_venv(run_program: RunProgram, own_venv: Path) -> None:
+    done = run_program(f"""
+        import atoll
 
-@pytest.mark.usefixtures("isolates_here")
-def test_child_processes_of_an_isolate_on_a_venv_are_in_that_venv(own_venv: Path) -> None:
-    def ask() -> str:
-        import subprocess
-        import sys
+        def ask():
+            import subprocess, sys
+            command = [sys.executable, "-c", "import sys, only_in_the_venv; print(sys.prefix)"]
+            return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
-        command = [sys.executable, "-c", "import sys, only_in_the_venv; print(sys.prefix)"]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    with Interpreter(venv=own_venv) as host:
-        assert host.call(ask) == str(own_venv)
+        with atoll.Interpreter(venv={str(own_venv)!r}) as host:
+            print(host.call(ask))
+    """)
+    assert check(done).strip() == str(own_venv)
 
 
 # Other Pythons ---------------------------------------------------------------------------------------------------
@@ -458,10 +471,13 @@ def test_the_running_python_can_be_asked_too() -> None:
     assert (answer["version"], answer["base_prefix"]) == (VERSION, sys.base_prefix)
 
 
-@pytest.mark.usefixtures("isolates_here")
-def test_an_isolate_of_a_named_python_is_that_python() -> None:
-    with Interpreter(python=sys.executable) as host:
-        assert host.call(lambda: __import__("sys").executable) == sys.executable
+def test_an_isolate_of_a_named_python_is_that_python(run_program: RunProgram) -> None:
+    done = run_program("""
+        import sys, atoll
+        with atoll.Interpreter(python=sys.executable) as host:
+            print(host.call(lambda: __import__("sys").executable) == sys.executable)
+    """)
+    assert check(done).strip() == "True"
 
 
 # Functions between versions --------------------------------------------------------------------------------------

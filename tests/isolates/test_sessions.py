@@ -344,24 +344,28 @@ def test_packages_with_extension_modules_stay_loaded_wherever_they_lie_but_only_
     assert first == second
 
 
-def test_a_namespace_package_goes_by_its_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def load() -> tuple[int, int]:
-        import a_sea.caller  # type: ignore[import-not-found]
-        import a_sea.installed  # type: ignore[import-not-found]
-
-        return a_sea.caller.depth, id(a_sea.installed)
-
+def test_a_namespace_package_goes_by_its_parts(run_program: RunProgram, tmp_path: Path) -> None:
     own, site = tmp_path / "own", tmp_path / "site-packages"
     for folder, name in ((own, "caller"), (site, "installed")):
         (folder / "a_sea").mkdir(parents=True)
         (folder / "a_sea" / f"{name}.py").write_text("depth = 5")
-        monkeypatch.syspath_prepend(str(folder))
-    first = in_a_session(load)
-    (own / "a_sea" / "caller.py").write_text("depth = 66")
-    second = in_a_session(load)
+    done = run_program(f"""
+        import pathlib, sys, atoll
+        sys.path += [{str(own)!r}, {str(site)!r}]
 
-    assert (first[0], second[0]) == (5, 66)
-    assert first[1] == second[1]
+        def load():
+            import a_sea.caller
+            import a_sea.installed
+            return a_sea.caller.depth, id(a_sea.installed)
+
+        answers = []
+        for depth in (5, 66):
+            pathlib.Path({str(own / "a_sea" / "caller.py")!r}).write_text(f"depth = {{depth}}")
+            with atoll.Interpreter(kind="isolate") as host:
+                answers.append(host.call(load))
+        print(answers[0][0], answers[1][0], answers[0][1] == answers[1][1])
+    """)
+    assert check(done).split() == ["5", "66", "True"]
 
 
 def spoil() -> None:
