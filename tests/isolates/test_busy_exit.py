@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from tests.isolates.conftest import RunProgram
@@ -124,43 +124,42 @@ def test_output_of_isolates_is_flushed_and_their_atexit_functions_run(run_progra
     assert all(f"begun {number}" in out and f"goodbye from {number}" in out for number in range(2)), out
 
 
-def test_ctrl_c_in_main_interrupts_while_four_isolates_compute() -> None:
-    source = """
-import threading
-import time
-import atoll
+def test_ctrl_c_in_main_interrupts_while_four_isolates_compute(
+    isolates_here: None, start_child: Callable[[str], Any]
+) -> None:
+    child = start_child(
+        """
+        import threading
+        import time
+        import atoll
 
-def compute(started):
-    started.send(1)
-    total = 0
-    while True:
-        total += 1
+        def compute(started):
+            started.send(1)
+            total = 0
+            while True:
+                total += 1
 
-started = atoll.Channel()
-hosts = [atoll.Interpreter(kind="isolate") for _ in range(4)]
-for host in hosts:
-    threading.Thread(target=host.call, args=(compute, started.sender), daemon=True).start()
-for _ in hosts:
-    started.recv(timeout=60)
-try:
-    print("computing", flush=True)
-    time.sleep(1000)
-except KeyboardInterrupt:
-    print("interrupted", flush=True)
-print(sum(host.is_running() for host in hosts), flush=True)
-"""
-    child = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True, start_new_session=True)
-    try:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "computing\n"
-        child.send_signal(2)
-        rest = child.communicate(timeout=60)[0]
-    finally:
-        child.kill()
-        child.wait()
+        started = atoll.Channel()
+        hosts = [atoll.Interpreter(kind="isolate") for _ in range(4)]
+        for host in hosts:
+            threading.Thread(target=host.call, args=(compute, started.sender), daemon=True).start()
+        for _ in hosts:
+            started.recv(timeout=60)
+        try:
+            print("computing", flush=True)
+            time.sleep(1000)
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+        print(sum(host.is_running() for host in hosts), flush=True)
+        """
+    )
+    child.wait_for_line("computing")
+    child.wait_until_blocked()  # before that, time.sleep may miss the signal: any Python's may
 
-    assert rest == "interrupted\n4\n"
-    assert child.returncode == 0
+    child.interrupt()
+
+    code, out, _ = child.end()
+    assert (code, out) == (0, "interrupted\n4\n")
 
 
 def test_os_exit_in_an_isolate_ends_the_process_with_that_code(run_program: RunProgram) -> None:
