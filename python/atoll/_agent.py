@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from types import CodeType, TracebackType
+from types import CodeType, CoroutineType, TracebackType
 
 from . import _native, _shipping
 from ._errors import Cancellation, ChannelPoisoned
@@ -20,7 +20,10 @@ if TYPE_CHECKING:  # typing costs every new interpreter 2 ms
     from collections.abc import Callable
     from typing import Any
 
-_OURS = (__file__, os.path.join(os.path.dirname(__file__), "_rules.py"))
+_OURS = (
+    __file__,
+    *[os.path.join(os.path.dirname(__file__), name) for name in ("_rules.py", "_async_tasks.py")],
+)
 """Files whose frames begin every traceback and tell nobody anything."""
 
 _MOST_SOURCES = 64
@@ -47,6 +50,9 @@ def _do_jobs() -> None:
     while (job := _native.next_job()) is not None:
         _perform(job)
         del job
+    async_tasks = sys.modules.get("atoll._async_tasks")
+    if async_tasks is not None and _native.host_closing():
+        async_tasks.wait_for_end()
     _forget_thread()
 
 
@@ -56,17 +62,52 @@ def _perform(job: _native.Job) -> None:
         call = _prepare(job)
         value = job.run(*call) if around_task is None else job.run(around_task, call, {})
     except Cancellation as cancellation:
-        _release_frames(cancellation)
-        _flush()
-        job.cancelled()
+        end_cancelled(job, cancellation)
     except BaseException as error:
-        _fail(job, error)
+        fail(job, error)
     else:
-        _flush()
-        try:
-            job.succeed(value)
-        except BaseException as error:
-            _fail(job, error)
+        if type(value) is CoroutineType:
+            del call
+            _hand_over(job, value)
+        else:
+            succeed(job, value)
+
+
+def _hand_over(job: _native.Job, body: CoroutineType[Any, Any, Any]) -> None:
+    """The function was an async one: its coroutine runs on the host's event loop."""
+    try:
+        from . import _async_tasks
+
+        _async_tasks.hand_over(job, body)
+    except Cancellation as cancellation:
+        body.close()
+        end_cancelled(job, cancellation)
+    except BaseException as error:
+        body.close()
+        fail(job, error)
+
+
+def coroutines_task() -> tuple[int, str | None, int] | None:
+    """The task that the running coroutine belongs to: id, name, host."""
+    async_tasks = sys.modules.get("atoll._async_tasks")
+    found: tuple[int, str | None, int] | None = None if async_tasks is None else async_tasks.current.get()
+    return found
+
+
+def succeed(job: _native.Job, value: object) -> None:
+    """The task returned this value."""
+    _flush()
+    try:
+        job.succeed(value)
+    except BaseException as error:
+        fail(job, error)
+
+
+def end_cancelled(job: _native.Job, cancellation: BaseException) -> None:
+    """The task ended by its cancellation."""
+    _release_frames(cancellation)
+    _flush()
+    job.cancelled()
 
 
 def _prepare(job: _native.Job) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
@@ -111,7 +152,8 @@ def forget_sources() -> None:
     _sources.clear()
 
 
-def _fail(job: _native.Job, error: BaseException) -> None:
+def fail(job: _native.Job, error: BaseException) -> None:
+    """The task raised this error."""
     from . import _failures
 
     error.__traceback__ = _without_agent(error.__traceback__)

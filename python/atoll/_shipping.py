@@ -36,8 +36,9 @@ type End = _native.Channel[Any] | _native.Sender[Any] | _native.Receiver[Any]
 _END_TYPES = (_native.Channel, _native.Sender, _native.Receiver)
 _REMEMBERED_FUNCTIONS = 128
 _LOADED_FUNCTIONS = 256
-_CO_COROUTINE = 0x80 | 0x200
-"""inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR, without the import of inspect."""
+_CO_COROUTINE = 0x80
+_CO_ASYNC_GENERATOR = 0x200
+"""As in inspect, without the import of it."""
 
 
 type Shipment = tuple[str, Any, tuple[End, ...], _native.Region | None]
@@ -47,18 +48,18 @@ type Shipment = tuple[str, Any, tuple[End, ...], _native.Region | None]
 def pack(fn: Function, path: tuple[str, ...] = ()) -> Shipment:
     """Make *fn* ready for another interpreter, which is to look for modules in *path* too.
 
-    Never blocks. Raises TypeError when *fn* cannot be called or is an async function, CloneError when it refers to
-    something that cannot leave this interpreter.
+    Never blocks. Raises TypeError when *fn* cannot be called or is an async generator function, CloneError when it
+    refers to something that cannot leave this interpreter.
 
         pack(math.sqrt)        # ('name', ('math', 'sqrt'), (), None)
     """
     name = _importable_name(fn)
     if name is not None:
-        _refuse_async(fn)
+        _refuse_async_generator(fn)
         return "name", (*name, *path), (), None
     if not callable(fn):
         raise TypeError(f"cannot run {fn!r} in another interpreter (it is not callable); pass a function")
-    _refuse_async(fn)
+    _refuse_async_generator(fn)
     remembered = _remembered.get(id(fn))
     if remembered is not None and remembered.function is fn and remembered.unchanged():
         key, region = remembered.key, remembered.region
@@ -459,7 +460,7 @@ _HINTS = {
     "Queue": "use an atoll.Channel instead",
     "SimpleQueue": "use an atoll.Channel instead",
     "generator": "send a list of its values, or a Receiver that they come from",
-    "coroutine": "pass a function that makes it, and run it there with asyncio.run",
+    "coroutine": "pass the async function that makes it, and its arguments",
     "socket": "pass the address and open it inside the function",
     "TextIOWrapper": "pass the path and open it inside the function",
     "BufferedReader": "pass the path and open it inside the function",
@@ -477,13 +478,31 @@ def _hint_for(value: object) -> str:
     return hint or "make it inside the function, or pass what it is made from as an argument"
 
 
-def _refuse_async(fn: Any) -> None:
-    if isinstance(fn, types.FunctionType) and fn.__code__.co_flags & _CO_COROUTINE:
+def _refuse_async_generator(fn: Any) -> None:
+    if _flags_of(fn) & _CO_ASYNC_GENERATOR:
+        raise TypeError(
+            f"cannot run {_name_of(fn)} in another interpreter (it is an async generator function, whose values have "
+            "nowhere to go); pass an async function that sends them to a Channel"
+        )
+
+
+def refuse_async(fn: Any, verb: str) -> None:
+    """Raise TypeError for an async function, where only the value of a call will do."""
+    if _flags_of(fn) & _CO_COROUTINE:
         name = _name_of(fn)
         raise TypeError(
-            f"cannot run {name} in another interpreter (it is an async function); "
-            f"pass a function that calls asyncio.run({name}(...))"
+            f"cannot {verb} {name} in other interpreters (it is an async function); "
+            f"spawn() it, or pass a function that calls asyncio.run({name}(...))"
         )
+
+
+def _flags_of(fn: Any) -> int:
+    """What kind of function it is: the flags of its code, 0 if it has none."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    if isinstance(fn, types.MethodType):
+        fn = fn.__func__
+    return fn.__code__.co_flags if isinstance(fn, types.FunctionType) else 0
 
 
 def _name_of(fn: object) -> str:

@@ -58,6 +58,7 @@ def map[T](
         raise TypeError("cannot map over nothing (no iterable was given); pass at least one after the function")
     _check_count("workers", workers)
     _check_count("chunksize", chunksize)
+    _shipping.refuse_async(fn, "map")
     shipment = _shipping.pack(fn, _shipping.new_path())
     items = zip(*iterables, strict=False)
     make_bar = _progress_bar(iterables) if progress else None

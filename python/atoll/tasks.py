@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, NamedTuple, NoReturn, Self
 
-from . import _exit, _native, _shipping
+from . import _agent, _exit, _native, _shipping
 from ._errors import AtollError, ChannelClosed, ChannelEmpty, HostDied, HostUnavailable, RemoteTraceback, TaskCancelled
 from ._failures import load_failure
 
@@ -37,7 +37,8 @@ class Task[T]:
     """
 
     __slots__ = (
-        "__weakref__", "_args", "_asked", "_handle", "_kind", "_kwargs", "_lock", "_name", "_outcome", "_raw", "_target"
+        "__weakref__", "_args", "_asked", "_end", "_handle", "_kind", "_kwargs", "_lock", "_name", "_outcome", "_raw",
+        "_target",
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +69,7 @@ class Task[T]:
         self._lock = threading.Lock()
         self._raw: tuple[str, Any] | None = None
         self._outcome: tuple[str, Any] | None = None
+        self._end: _native.Receiver[int] | None = None
 
     @property
     def id(self) -> int | None:
@@ -126,6 +128,33 @@ class Task[T]:
         finally:
             # The traceback of `value` refers to this frame: without this, a cycle.
             del self, value
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        """Wait in asyncio for the task to end; what `result()` returns or raises.
+
+        Waits without a thread. Cancelling the coroutine that waits leaves the task alone, as it may have other waiters:
+        call `cancel()` to end it, too. Raises what `result` raises, and RuntimeError where no asyncio event loop runs.
+
+            root = await atoll.spawn(math.sqrt, 2.0)
+        """
+        return self._result_later().__await__()
+
+    async def _result_later(self) -> T:
+        if not self._started("await").done():
+            try:
+                await self._told_of_end().arecv()
+            except ChannelClosed:
+                pass
+        return self.result(0)
+
+    def _told_of_end(self) -> _native.Receiver[int]:
+        """Closes when the task ends: the engine has the only sender, so one is enough for any number of waiters."""
+        with self._lock:
+            if self._end is None:
+                channel: _native.Channel[int] = _native.Channel(1)
+                self._end = channel.receiver
+                self._started("await").notify(channel.sender, 0)
+            return self._end
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait for the task to end and return the exception it ended by, or None if it returned.
@@ -291,11 +320,11 @@ class RunningTask(NamedTuple):
 
 
 def running() -> RunningTask | None:
-    """The task that this thread runs, or None outside of any task. Never blocks.
+    """The task that this thread or coroutine runs in, or None outside of any task. Never blocks.
 
     atoll.run(lambda: atoll.running().name)      # 'task-1'
     """
-    current = _native.current_task()
+    current = _agent.coroutines_task() or _native.current_task()
     if current is None:
         return None
     task_id, name, host_id = current

@@ -6,7 +6,7 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -52,10 +52,11 @@ def test_spawn_of_something_not_callable_is_a_type_error() -> None:
         atoll.spawn(3)  # type: ignore[arg-type]
 
 
-def test_spawn_of_an_async_function_says_what_to_do_instead() -> None:
-    async def fetch() -> None: ...
+def test_spawn_of_an_async_generator_function_says_what_to_do_instead() -> None:
+    async def fetch() -> AsyncIterator[int]:
+        yield 1
 
-    with pytest.raises(TypeError, match="asyncio.run"):
+    with pytest.raises(TypeError, match="pass an async function that sends them to a Channel"):
         atoll.spawn(fetch)
 
 

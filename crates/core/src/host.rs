@@ -510,6 +510,13 @@ impl Assignment {
         &self.host
     }
 
+    /// The job leaves the thread that took it, which asks for the next one soon: an event loop of the host goes on with it.
+    pub fn depart(&mut self) {
+        self.host.jobs.desk().is_done(self.role);
+        // Whoever finishes it is not the owner coming back.
+        self.role = AgentRole::Extra;
+    }
+
     /// The task is over. The first call counts.
     pub fn finish(&self, outcome: Outcome) -> bool {
         let task = &self.job.task;

@@ -263,6 +263,19 @@ pub(crate) fn current_host<'py>(
     module.py().uint(module.state()?.host().to_raw())
 }
 
+pub(crate) const HOST_CLOSING_DOC: &CStr = c"Whether this interpreter's host closes, or is gone.";
+
+/// `host_closing() -> bool`.
+pub(crate) fn host_closing<'py>(
+    module: Module<'_, 'py, ModuleState>,
+    _: Arguments<'_, 'py>,
+) -> Result<Owned<'py>> {
+    let (py, state) = (module.py(), module.state()?);
+    let interrupt = state.engine().host_interrupt(state.host());
+    let closing = interrupt.is_none_or(|interrupt| interrupt.is_raised());
+    Ok(py.bool(closing).to_owned())
+}
+
 pub(crate) const BECOME_HOST_DOC: &CStr =
     c"From now on this interpreter is that host: an isolate has one session after the other.";
 

@@ -20,6 +20,7 @@ use atoll_py::module::Module;
 use atoll_py::types::Exact;
 use atoll_py::{Arguments, Attached, Borrowed, Owned, Raised, Result, Signature, ffi};
 
+use crate::asyncio;
 use crate::clone;
 use crate::current::{self, Current};
 use crate::module::ModuleState;
@@ -57,6 +58,8 @@ pub(crate) fn next_job<'py>(
         idle,
         work: Mutex::new(Work {
             job,
+            departed: false,
+            watch: None,
             poisoners: Vec::new(),
         }),
     };
@@ -95,7 +98,7 @@ pub(crate) fn shielded<'py>(
     ))
 }
 
-/// A job in the hands of this thread.
+/// A job in the hands of this thread, or of an event loop.
 pub(crate) struct Job {
     task: client::Task,
     /// Where the thread is when it has no job.
@@ -105,6 +108,10 @@ pub(crate) struct Job {
 
 struct Work {
     job: client::Job,
+    /// Whether it has left the thread that took it, for an event loop.
+    departed: bool,
+    /// Tells that event loop of a cancellation.
+    watch: Option<client::Watch>,
     /// The channels of all ends that came with the payload.
     poisoners: Vec<Poisoner>,
 }
@@ -204,9 +211,54 @@ impl Job {
         Ok(this.py().none().to_owned())
     }
 
-    fn finish<'py>(this: ThisJob<'_, 'py>, outcome: TaskOutcome) -> Owned<'py> {
-        this.body().work().job.finish(outcome);
+    /// The job goes to an event loop, and this thread on to its next job.
+    fn depart<'py>(this: ThisJob<'_, 'py>) -> Result<Owned<'py>> {
+        let mut work = this.body().work();
+        work.job.depart();
+        work.departed = true;
+        drop(work);
         current::set(this.body().idle.clone());
+        Ok(this.py().none().to_owned())
+    }
+
+    /// Has the number rung when the task is cancelled; at once if it is, and once for each request.
+    fn watch<'py>(this: ThisJob<'_, 'py>, arguments: Arguments<'_, 'py>) -> Result<Owned<'py>> {
+        const SIGNATURE: Signature<2> = Signature {
+            function: "watch",
+            parameters: ["chime", "number"],
+            required: 2,
+            positional: 2,
+        };
+        let (py, state) = (this.py(), this.state()?);
+        let [Some(chime), Some(number)] = arguments.parse(py, &SIGNATURE)? else {
+            unreachable!("both are required")
+        };
+        let chime = state.asyncio.chime_in(py, chime)?;
+        let number = asyncio::number_of(py, number)?;
+        let watch = chime.watch(&this.task.interrupt(), number);
+        let before = this.body().work().watch.replace(watch);
+        drop(before);
+        Ok(py.none().to_owned())
+    }
+
+    /// The event loop passes the cancellation on. A later request counts anew: `watch` again after this.
+    fn notice_cancellation<'py>(this: ThisJob<'_, 'py>) -> Result<Owned<'py>> {
+        this.task.interrupt().clear();
+        // Nothing is thrown at a task outside of `run`, so there is nothing to withdraw.
+        let _ = this.task.claim_cancellation();
+        Ok(this.py().none().to_owned())
+    }
+
+    fn finish<'py>(this: ThisJob<'_, 'py>, outcome: TaskOutcome) -> Owned<'py> {
+        let departed = {
+            let mut work = this.body().work();
+            work.watch = None;
+            work.job.finish(outcome);
+            work.departed
+        };
+        if !departed {
+            current::set(this.body().idle.clone());
+        }
         this.py().none().to_owned()
     }
 }
@@ -231,6 +283,21 @@ impl Class for Job {
             c"run",
             c"Call fn(*args, **kwargs); a cancellation is raised inside of it and nowhere else.",
             Self::run,
+        ),
+        Method::without(
+            c"depart",
+            c"The job goes to an event loop, and this thread on to its next job.",
+            Self::depart,
+        ),
+        Method::new(
+            c"watch",
+            c"Have *number* rung on *chime* when the task is cancelled.",
+            Self::watch,
+        ),
+        Method::without(
+            c"notice_cancellation",
+            c"The cancellation has reached the task's code; then watch() for the next.",
+            Self::notice_cancellation,
         ),
         Method::with_one(
             c"succeed",

@@ -102,6 +102,7 @@ const FUNCTIONS: &[Function<ModuleState>] = &[
     Function::new(c"close_host", host::CLOSE_HOST_DOC, host::close_host),
     Function::new(c"hosts", host::HOSTS_DOC, host::hosts),
     Function::new(c"host_running", host::HOST_RUNNING_DOC, host::host_running),
+    Function::new(c"host_closing", host::HOST_CLOSING_DOC, host::host_closing),
     Function::new(c"current_host", host::CURRENT_HOST_DOC, host::current_host),
     Function::new(c"isolate_room", host::ISOLATE_ROOM_DOC, host::isolate_room),
     Function::new(c"write_whole", host::WRITE_WHOLE_DOC, host::write_whole),

@@ -69,6 +69,7 @@ pub(crate) struct TaskTable {
     pub(crate) job_payload: unsafe extern "C" fn(RawJob, *mut Message),
     pub(crate) job_function: unsafe extern "C" fn(RawJob) -> *const c_void,
     pub(crate) job_finish: unsafe extern "C" fn(RawJob, *const RawOutcome) -> bool,
+    pub(crate) job_depart: unsafe extern "C" fn(RawJob),
     pub(crate) job_release: unsafe extern "C" fn(RawJob),
 }
 
@@ -98,6 +99,7 @@ pub(super) const TABLE: TaskTable = TaskTable {
     job_payload,
     job_function,
     job_finish,
+    job_depart,
     job_release,
 };
 
@@ -304,6 +306,11 @@ unsafe extern "C" fn job_finish(raw: RawJob, outcome: *const RawOutcome) -> bool
         UNAVAILABLE => Outcome::Unavailable(text()),
         _ => Outcome::Cancelled,
     })
+}
+
+unsafe extern "C" fn job_depart(raw: RawJob) {
+    // SAFETY: B3.
+    unsafe { job(raw) }.depart();
 }
 
 unsafe extern "C" fn job_release(raw: RawJob) {

@@ -287,6 +287,12 @@ impl Job {
         }
     }
 
+    /// It leaves the thread that took it, which does other jobs meanwhile; an event loop will finish it.
+    pub fn depart(&mut self) {
+        // SAFETY: B3: ours alone.
+        unsafe { (self.engine.table.tasks.job_depart)(self.raw) }
+    }
+
     /// The task is over. The first call counts; true if this was it.
     pub fn finish(&mut self, outcome: TaskOutcome) -> bool {
         let text = |text: String| Region::from_vec(text.into_bytes()).into_raw();

@@ -1,6 +1,7 @@
 //! The descriptor of one event loop, and how its waits begin.
 
 use std::ffi::CStr;
+use std::sync::{Mutex, PoisonError};
 
 use atoll_core::client::{self, Begun, Case, Message, Op, RecvError, SendError};
 use atoll_py::class::{Class, This};
@@ -20,7 +21,12 @@ use crate::select::Wanted;
 const TAKEN_AT_ONCE: usize = 256;
 
 /// See the module's documentation. Dropping it closes the descriptor.
-pub(super) struct Chime(client::Chime);
+pub(super) struct Chime {
+    // Dropped before the chime.
+    /// Tells the loop that its host closes.
+    closing: Mutex<Option<client::Watch>>,
+    chime: client::Chime,
+}
 
 type ThisChime<'a, 'py> = This<'a, 'py, Chime>;
 
@@ -38,7 +44,10 @@ impl Chime {
         };
         let [] = arguments.parse(py, &SIGNATURE)?;
         client::Chime::new(state.engine())
-            .map(Chime)
+            .map(|chime| Chime {
+                closing: Mutex::new(None),
+                chime,
+            })
             .map_err(|error| {
                 py.raise_runtime_error(&format!(
                     "cannot wait in this event loop (no descriptor for it: {error}); close some files"
@@ -46,14 +55,19 @@ impl Chime {
             })
     }
 
+    /// As the engine knows it.
+    pub(super) fn engines(&self) -> &client::Chime {
+        &self.chime
+    }
+
     fn descriptor<'py>(this: ThisChime<'_, 'py>) -> Result<Owned<'py>> {
-        this.py().int(this.body().0.descriptor().into())
+        this.py().int(this.body().chime.descriptor().into())
     }
 
     fn take<'py>(this: ThisChime<'_, 'py>) -> Result<Owned<'py>> {
         let py = this.py();
         let mut room = [0; TAKEN_AT_ONCE];
-        let taken = this.body().0.take(&mut room);
+        let taken = this.body().chime.take(&mut room);
         let list = List::create_unfilled(py, taken)?;
         let Exact::List(filled) = Exact::of(list.borrow()) else {
             unreachable!("a new list")
@@ -154,6 +168,21 @@ impl Chime {
         Chime::begin(this, number, ops, answer)
     }
 
+    /// Has `number` rung when this interpreter's host closes.
+    fn watch_host<'py>(this: ThisChime<'_, 'py>, number: Borrowed<'_, 'py>) -> Result<Owned<'py>> {
+        let (py, state) = (this.py(), this.state()?);
+        let number = number_of(py, number)?;
+        let interrupt = state.engine().host_interrupt(state.host());
+        let watch = interrupt.map(|interrupt| this.body().chime.watch(&interrupt, number));
+        let mut closing = this
+            .body()
+            .closing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *closing = watch;
+        Ok(py.none().to_owned())
+    }
+
     /// Tries once more, with everything in place to wait.
     fn begin<'py>(
         this: ThisChime<'_, 'py>,
@@ -165,7 +194,7 @@ impl Chime {
         let cases = answer.ends().zip(ops);
         let cases = cases.map(|(end, op)| Case { end, op }).collect();
         let begun = match number_of(py, number) {
-            Ok(number) => this.body().0.begin(number, cases),
+            Ok(number) => this.body().chime.begin(number, cases),
             Err(raised) => {
                 drop(cases);
                 answer.release(py);
@@ -190,7 +219,8 @@ impl Chime {
     }
 }
 
-fn number_of(py: Attached<'_>, number: Borrowed<'_, '_>) -> Result<u64> {
+/// Reads the number of a wait.
+pub(crate) fn number_of(py: Attached<'_>, number: Borrowed<'_, '_>) -> Result<u64> {
     let number = match Exact::of(number) {
         Exact::Int(number) => number
             .to_i64()
@@ -238,6 +268,11 @@ What an event loop listens to for its waits in Atoll: one descriptor, readable w
             c"select",
             c"select(number, timeout, *cases): (case, value), or a Waiting for one of the cases.",
             Self::select,
+        ),
+        Method::with_one(
+            c"watch_host",
+            c"Have this number rung when this interpreter's host closes.",
+            Self::watch_host,
         ),
         Method::END,
     ];

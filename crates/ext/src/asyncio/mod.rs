@@ -19,6 +19,7 @@ mod waiting;
 use std::ffi::CStr;
 use std::sync::OnceLock;
 
+use atoll_core::client;
 use atoll_py::class::{HeapClass, This};
 use atoll_py::module::Module;
 use atoll_py::{Attached, Borrowed, Owned, Result, Stored};
@@ -26,6 +27,7 @@ use atoll_py::{Attached, Borrowed, Owned, Result, Stored};
 use crate::channel::Holder;
 use crate::module::ModuleState;
 use chime::Chime;
+pub(crate) use chime::number_of;
 use waiting::Waiting;
 
 /// What this interpreter's event loops use.
@@ -54,6 +56,18 @@ impl Glue {
         module.add(c"Chime", glue.chime.get(py))?;
         module.add(c"Waiting", glue.waiting.get(py))?;
         Ok(glue)
+    }
+
+    /// The engine's chime inside an object.
+    pub(crate) fn chime_in<'a>(
+        &self,
+        py: Attached<'_>,
+        object: Borrowed<'a, '_>,
+    ) -> Result<&'a client::Chime> {
+        match self.chime.body_of(object) {
+            Some(chime) => Ok(chime.engines()),
+            None => Err(py.raise_type_error("cannot ring that (it is no chime); pass a Chime")),
+        }
     }
 
     pub(crate) fn each_stored(&self, visit: &mut dyn FnMut(&Stored)) {
