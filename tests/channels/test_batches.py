@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -86,7 +87,7 @@ def test_send_many_counts_what_it_sent_before_the_poison(start, wait_for_blocked
 def test_an_uncloneable_item_is_named_by_its_index_after_those_before_it_went(kind) -> None:
     channel = Channel[object](capacity=None)
     with pytest.raises(atoll.CloneError) as caught:
-        channel.send_many(kind([1, 2, [3, len], 4]))
+        channel.send_many(kind([1, 2, [3, threading.Lock()], 4]))
     assert caught.value.path == "items[2][1]"
     assert caught.value.sent == 2
     assert channel.recv_many(10) == [1, 2]

@@ -153,7 +153,7 @@ def test_a_closed_channel_can_still_be_poisoned() -> None:
 def test_an_uncloneable_reason_poisons_nothing() -> None:
     channel = Channel[int]()
     with pytest.raises(atoll.CloneError) as caught:
-        channel.poison([open])
+        channel.poison([threading.Lock()])
     assert caught.value.path == "reason[0]"
     channel.send(1)
     assert channel.recv() == 1

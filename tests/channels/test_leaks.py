@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import sys
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -13,6 +14,7 @@ import atoll
 from atoll import Channel
 
 ROUNDS = 2000
+UNCLONEABLE = threading.Lock()
 LARGE = "a text that does not fit into a slot of the ring"
 
 
@@ -53,11 +55,11 @@ def _use(channel: Channel[object]) -> dict[str, Callable[[], object]]:
         "send refused": _refused(lambda: full.send(LARGE, timeout=0)),
         "send timed out": _refused(lambda: full.send([channel.sender], timeout=1e-9)),
         "send_many refused": _refused(lambda: full.send_many([LARGE, LARGE], timeout=0)),
-        "send_many uncloneable": _refused(lambda: full.send_many([open], timeout=0)),
+        "send_many uncloneable": _refused(lambda: full.send_many([UNCLONEABLE], timeout=0)),
         "closed": _refused(lambda: closed.send(LARGE)),
         "poisoned": _refused(lambda: poisoned.recv()),
         "poisoned anew": _refused(lambda: poisoned.poison([LARGE])),
-        "uncloneable": _refused(lambda: channel.send({"a": [LARGE, channel.sender, open]})),
+        "uncloneable": _refused(lambda: channel.send({"a": [LARGE, channel.sender, UNCLONEABLE]})),
         "select refused": _refused(lambda: atoll.select(closed, poisoned)),
         "select of no case": _refused(lambda: atoll.select(1)),
         "wrong arguments": _refused(lambda: channel.send(1, timout=2)),

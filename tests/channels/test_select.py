@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -249,7 +250,7 @@ def test_closing_wakes_a_select(start, wait_for_blocked) -> None:
 def test_an_uncloneable_send_case_is_named_and_nothing_happens() -> None:
     first, second = Channel[object](), Channel[object]()
     with pytest.raises(atoll.CloneError) as caught:
-        select(first.sending(1), second.sending([len]))
+        select(first.sending(1), second.sending([threading.Lock()]))
     assert caught.value.path == "cases[1].value[0]"
     assert len(first) == 0
 

@@ -83,7 +83,7 @@ def test_the_message_is_a_clone_made_when_it_is_sent() -> None:
 def test_an_uncloneable_message_names_the_culprit_and_sends_nothing() -> None:
     channel = Channel[object]()
     with pytest.raises(atoll.CloneError) as caught:
-        channel.send({"jobs": [1, (2, open)]})
+        channel.send({"jobs": [1, (2, threading.Lock())]})
     assert caught.value.path == "message['jobs'][1][1]"
     assert len(channel) == 0
 

@@ -57,7 +57,7 @@ def test_ends_in_a_refused_message_are_released() -> None:
     before = channel.stats()
     for _ in range(3):
         with pytest.raises(atoll.CloneError):
-            atoll.clone([channel.sender, channel.receiver, channel, object()])
+            atoll.clone([channel.sender, channel.receiver, channel, (number for number in ())])
     after = channel.stats()
     assert (after.senders, after.receivers) == (before.senders, before.receivers)
 

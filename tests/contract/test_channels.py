@@ -231,7 +231,7 @@ def test_a_timeout_loses_no_message(spawn: Spawn) -> None:
 def test_a_failed_send_sends_nothing(spawn: Spawn) -> None:
     channel: Channel[Any] = Channel(10)
     with pytest.raises(atoll.CloneError):
-        channel.send([1, 2, object()])
+        channel.send([1, 2, (number for number in ())])
     channel.send("whole")
     channel.close()
     assert spawn(receive_all, channel.receiver).result(timeout=30) == ["whole"]

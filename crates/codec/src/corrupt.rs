@@ -25,6 +25,8 @@ pub enum Reason {
     CountBeyondEnd,
     /// Text that is not in the narrowest width that holds it, or is no text at all.
     TextNotCanonical,
+    /// A reduced object promises parts that there are none of.
+    UnknownParts(u8),
     /// A reference that points forward, or not at a shared item.
     BadReference,
     /// Bytes are left after the last item.
@@ -48,6 +50,9 @@ impl fmt::Display for Corrupt {
                 f.write_str("a count promises more than the message holds")?
             }
             Reason::TextNotCanonical => f.write_str("text is not in its narrowest form")?,
+            Reason::UnknownParts(parts) => {
+                write!(f, "no reduced object has the parts {parts:#04x}")?;
+            }
             Reason::BadReference => f.write_str("a reference points at nothing shared")?,
             Reason::TrailingBytes => f.write_str("bytes are left after the last item")?,
         }

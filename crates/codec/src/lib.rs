@@ -24,6 +24,11 @@
 //! | reference | position of the tag that it repeats | |
 //! | key | as text in ASCII | |
 //! | repeated key | number of a key | |
+//! | named | module and qualified name, each a count and that many bytes of UTF-8 | |
+//! | new instance | count of attributes, count of slots | the class, then name, value, name, value… |
+//! | instance | number of a class, count of attributes, count of slots | name, value, name, value… |
+//! | reduced | one byte of [`Parts`] | callable, arguments, then each of the parts that there is |
+//! | buffer | index into the regions that travel beside the bytes, doubled, plus one where it is read-only | |
 //!
 //! Counts, indices and positions are unsigned LEB128. Numbers and wide characters are little endian. The highest bit
 //! of a tag ([`Item::shared`]) says that a later reference points at this item, so that a reader remembers nothing
@@ -31,6 +36,9 @@
 //!
 //! The keys of dicts repeat: in a list of records they are most of the text. So a dict's key that is a short text in ASCII
 //! is an item of its own, the keys of a message are numbered in their order from zero, and a repeated key says a number.
+//!
+//! Likewise a class of which there are many instances is written with the first one; the classes of a message are numbered in
+//! the order in which their first instances are met.
 //!
 //! # Invariants
 //!
@@ -63,6 +71,7 @@
 
 mod corrupt;
 mod packed;
+mod parts;
 mod reader;
 mod tag;
 mod text;
@@ -71,10 +80,11 @@ mod writer;
 
 pub use corrupt::{Corrupt, Reason};
 pub use packed::Packed;
-pub use reader::{Head, Item, Maker, Reader, Token};
+pub use parts::Parts;
+pub use reader::{Attributes, Head, Item, Maker, Reader, Token};
 pub use text::{Text, Width};
 pub use word::first_word;
 pub use writer::{Position, Writer};
 
 /// The version of the byte format; it changes whenever a message of before would be read differently.
-pub const FORMAT_VERSION: u16 = 1;
+pub const FORMAT_VERSION: u16 = 2;

@@ -1,6 +1,7 @@
 //! Reads items, one after another, out of bytes that may be anything.
 
 use crate::corrupt::{Corrupt, Reason};
+use crate::parts::Parts;
 use crate::tag;
 use crate::text::{Text, Width, is_ascii};
 use crate::writer::Position;
@@ -63,6 +64,38 @@ pub enum Token<'a> {
     Key(Text<'a>),
     /// The key of that number once more. The reader does not count keys: there may be none of that number.
     RepeatedKey(usize),
+    /// A class, function or module by the name of its module and its qualified name there.
+    Named(&'a str, &'a str),
+    /// The first instance of a class, which follows; then so many names and values.
+    NewInstance(Attributes),
+    /// An instance of the class of that number, if there is one; so many names and values follow.
+    Instance(usize, Attributes),
+    /// An object that a call rebuilds: callable, arguments and the parts follow.
+    Reduced(Parts),
+    /// Memory that travels beside the bytes: its index there.
+    Buffer {
+        /// The index among the regions of the message.
+        index: usize,
+        /// Whether it is not to be written to.
+        readonly: bool,
+    },
+}
+
+/// How many names and values of an instance follow: of its `__dict__` first, then of its slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attributes {
+    /// Those of its `__dict__`.
+    pub named: usize,
+    /// Those of its slots.
+    pub slots: usize,
+}
+
+impl Attributes {
+    /// All of them.
+    #[must_use]
+    pub const fn total(self) -> usize {
+        self.named + self.slots
+    }
 }
 
 /// What to make of each item: one function for each of the everyday ones, so that a reader can call it right where it has
@@ -229,6 +262,26 @@ impl<'a> Reader<'a> {
             tag::END => Token::End(self.count()?),
             tag::KEY if !shared => Token::Key(self.ascii()?),
             tag::REPEATED_KEY if !shared => Token::RepeatedKey(self.count()?),
+            tag::NAMED => {
+                let module = self.utf8()?;
+                Token::Named(module, self.utf8()?)
+            }
+            tag::NEW_INSTANCE => Token::NewInstance(self.attributes()?),
+            tag::INSTANCE => {
+                let class = self.count()?;
+                Token::Instance(class, self.attributes()?)
+            }
+            tag::REDUCED => {
+                let [byte] = self.array()?;
+                Token::Reduced(Parts::from_byte(byte).ok_or(Reason::UnknownParts(byte))?)
+            }
+            tag::BUFFER => {
+                let count = self.count()?;
+                Token::Buffer {
+                    index: count >> 1,
+                    readonly: count & 1 != 0,
+                }
+            }
             tag::REFERENCE if !shared => Token::Reference(self.target(start)?),
             _ => return Err(Reason::UnknownTag(head)),
         };
@@ -285,6 +338,18 @@ impl<'a> Reader<'a> {
     fn counted_bytes(&mut self) -> Result<&'a [u8], Reason> {
         let len = self.count()?;
         self.take(len)
+    }
+
+    fn utf8(&mut self) -> Result<&'a str, Reason> {
+        std::str::from_utf8(self.counted_bytes()?).map_err(|_| Reason::TextNotCanonical)
+    }
+
+    fn attributes(&mut self) -> Result<Attributes, Reason> {
+        let (named, slots) = (self.count()?, self.count()?);
+        match named.checked_add(slots) {
+            Some(total) if total <= self.rest.len() / 2 => Ok(Attributes { named, slots }),
+            _ => Err(Reason::CountBeyondEnd),
+        }
     }
 
     fn text(&mut self, width: Width) -> Result<Token<'a>, Reason> {

@@ -1,5 +1,6 @@
 //! Writes items, one after another.
 
+use crate::parts::Parts;
 use crate::tag;
 use crate::text::{Text, Width};
 use crate::word::first_word;
@@ -317,6 +318,66 @@ impl Writer {
     /// A channel end, by its index among the ends that travel beside the bytes.
     pub fn end(&mut self, index: usize) {
         self.counted(tag::END, index);
+    }
+
+    /// A class, function or module by its name.
+    pub fn named(&mut self, module: &str, qualname: &str) {
+        self.counted(tag::NAMED, module.len());
+        self.bytes.extend_from_slice(module.as_bytes());
+        self.count(qualname.len());
+        self.bytes.extend_from_slice(qualname.as_bytes());
+    }
+
+    /// The head of the first instance of a class; the class follows, then so many names and values of attributes and of slots.
+    pub fn new_instance(&mut self, attributes: usize, slots: usize) {
+        self.counted(tag::NEW_INSTANCE, attributes);
+        self.count(slots);
+    }
+
+    /// The head of another instance of the class of that number.
+    #[inline]
+    pub fn instance(&mut self, class: usize, attributes: usize, slots: usize) {
+        if class | attributes | slots < 0x80 {
+            self.bytes.extend_from_slice(&[
+                tag::INSTANCE,
+                class as u8,
+                attributes as u8,
+                slots as u8,
+            ]);
+        } else {
+            self.counted(tag::INSTANCE, class);
+            self.count(attributes);
+            self.count(slots);
+        }
+    }
+
+    /// The head of an object that a call rebuilds; the callable, its arguments and the parts follow.
+    pub fn reduced(&mut self, parts: Parts) {
+        self.bytes
+            .extend_from_slice(&[tag::REDUCED, parts.to_byte()]);
+    }
+
+    /// Changes the parts of a reduced object whose callable and arguments are written, and nothing behind them.
+    ///
+    /// # Panics
+    ///
+    /// Where `head` is not the position of such an item.
+    pub fn change_parts(&mut self, head: Position, parts: Parts) {
+        assert_eq!(self.bytes[head.0] & !tag::SHARED, tag::REDUCED);
+        self.bytes[head.0 + 1] = parts.to_byte();
+    }
+
+    /// Memory that travels beside the bytes, by its index.
+    pub fn buffer(&mut self, index: usize, readonly: bool) {
+        self.counted(tag::BUFFER, index << 1 | usize::from(readonly));
+    }
+
+    fn count(&mut self, count: usize) {
+        if count < 0x80 {
+            self.bytes.push(count as u8);
+        } else {
+            self.long_count(count);
+        }
     }
 
     /// The item at `target` once more.

@@ -1,7 +1,7 @@
 //! The bytes themselves: interpreters of different builds read each other's messages, so a change here means a new
 //! [`FORMAT_VERSION`].
 
-use atoll_codec::{FORMAT_VERSION, Position, Text, Width, Writer};
+use atoll_codec::{FORMAT_VERSION, Parts, Position, Text, Width, Writer};
 
 fn written(write: impl FnOnce(&mut Writer)) -> Vec<u8> {
     let mut writer = Writer::new();
@@ -10,8 +10,8 @@ fn written(write: impl FnOnce(&mut Writer)) -> Vec<u8> {
 }
 
 #[test]
-fn the_format_is_version_one() {
-    assert_eq!(FORMAT_VERSION, 1);
+fn the_format_is_version_two() {
+    assert_eq!(FORMAT_VERSION, 2);
 }
 
 #[test]
@@ -98,4 +98,35 @@ fn keys_are_text_and_repeated_keys_are_numbers() {
     );
     assert_eq!(written(|w| w.repeated_key(0)), [29, 0]);
     assert_eq!(written(|w| w.repeated_key(200)), [29, 0xC8, 0x01]);
+}
+
+#[test]
+fn names_are_two_texts_in_utf8() {
+    assert_eq!(
+        written(|w| w.named("m", "C.é")),
+        [30, 1, b'm', 4, b'C', b'.', 0xC3, 0xA9]
+    );
+}
+
+#[test]
+fn instances_say_their_class_and_their_counts() {
+    assert_eq!(written(|w| w.new_instance(2, 1)), [32, 2, 1]);
+    assert_eq!(written(|w| w.instance(0, 2, 1)), [31, 0, 2, 1]);
+    assert_eq!(written(|w| w.instance(1, 200, 0)), [31, 1, 0xC8, 0x01, 0]);
+}
+
+#[test]
+fn reduced_objects_say_their_parts() {
+    assert_eq!(written(|w| w.reduced(Parts::STATE)), [33, 8]);
+    let changed = written(|w| {
+        w.reduced(Parts::STATE);
+        w.change_parts(Position::ROOT, Parts::REPLACED);
+    });
+    assert_eq!(changed, [33, 32]);
+}
+
+#[test]
+fn buffers_say_their_index_and_whether_they_may_be_written_to() {
+    assert_eq!(written(|w| w.buffer(3, true)), [34, 7]);
+    assert_eq!(written(|w| w.buffer(3, false)), [34, 6]);
 }

@@ -2,7 +2,7 @@
 
 mod value;
 
-use atoll_codec::{Packed, Position, Reader, Text, Token, Width, Writer};
+use atoll_codec::{Packed, Parts, Position, Reader, Text, Token, Width, Writer};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use value::{Value, read, write};
@@ -34,7 +34,17 @@ fn leaves() -> impl Strategy<Value = Value> {
         any::<usize>().prop_map(Value::End),
         "[ -~]{0,40}".prop_map(Value::Key),
         any::<usize>().prop_map(Value::RepeatedKey),
+        (".{0,9}", ".{0,200}").prop_map(|(module, qualname)| Value::Named(module, qualname)),
+        (0..usize::MAX >> 1, any::<bool>())
+            .prop_map(|(index, readonly)| Value::Buffer(index, readonly)),
     ]
+}
+
+fn attributes<S>(inner: &S) -> BoxedStrategy<Vec<(Value, Value)>>
+where
+    S: Strategy<Value = Value> + Clone + 'static,
+{
+    vec((inner.clone(), inner.clone()), 0..4).boxed()
 }
 
 fn values() -> impl Strategy<Value = Value> {
@@ -47,7 +57,23 @@ fn values() -> impl Strategy<Value = Value> {
             vec(inner.clone(), 0..10).prop_map(Value::Set),
             vec(inner.clone(), 0..10).prop_map(Value::FrozenSet),
             vec(inner.clone(), 3..=3).prop_map(Value::Range),
-            vec(inner, 3..=3).prop_map(Value::Slice),
+            vec(inner.clone(), 3..=3).prop_map(Value::Slice),
+            (inner.clone(), attributes(&inner), attributes(&inner)).prop_map(
+                |(class, attributes, slots)| {
+                    Value::Instance(Ok(Box::new(class)), attributes, slots)
+                }
+            ),
+            (any::<usize>(), attributes(&inner), attributes(&inner)).prop_map(
+                |(class, attributes, slots)| Value::Instance(Err(class), attributes, slots)
+            ),
+            vec(inner.clone(), 2..=2)
+                .prop_map(|children| Value::Reduced(Parts::NONE.with(Parts::BARE), children)),
+            vec(inner.clone(), 3..=3)
+                .prop_map(|children| Value::Reduced(Parts::REPLACED.with(Parts::STATE), children)),
+            vec(inner, 6..=6).prop_map(|children| {
+                let parts = Parts::ITEMS.with(Parts::PAIRS);
+                Value::Reduced(parts.with(Parts::STATE).with(Parts::SETTER), children)
+            }),
         ]
     })
 }

@@ -4,11 +4,12 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use atoll_core::client::{Engine, HostId};
+use atoll_py::class::HeapClass;
 use atoll_py::module::{self, Definition, Function, Module, Slots};
 use atoll_py::{Result, Stored, ffi};
 
 use crate::channel::Classes;
-use crate::clone::KeyCache;
+use crate::clone::{KeyCache, Memory, Plans};
 use crate::errors::ErrorTypes;
 use crate::{asyncio, blocking, clone, host, job, select, sleep, task};
 
@@ -31,6 +32,8 @@ pub(crate) struct ModuleState {
     pub(crate) channels: Classes,
     pub(crate) tasks: task::Classes,
     pub(crate) keys: KeyCache,
+    pub(crate) plans: Plans,
+    pub(crate) memory: HeapClass<Memory>,
     pub(crate) asyncio: asyncio::Glue,
 }
 
@@ -68,6 +71,8 @@ impl module::State for ModuleState {
     fn create<'py>(module: Module<'_, 'py, ModuleState>) -> Result<ModuleState> {
         let host = atoll_host::agent::with_current(|agent| agent.map(|agent| agent.host()));
         let errors = ErrorTypes::import(module)?;
+        let memory = HeapClass::build(module)?;
+        module.add(c"Memory", memory.get(module.py()))?;
         Ok(ModuleState {
             host: AtomicU64::new(host.unwrap_or(HostId::MAIN).to_raw()),
             signals: blocking::Signals::new(module.py(), host)?,
@@ -75,6 +80,8 @@ impl module::State for ModuleState {
             errors,
             channels: Classes::build(module)?,
             keys: KeyCache::default(),
+            plans: Plans::default(),
+            memory,
             asyncio: asyncio::Glue::build(module)?,
         })
     }
@@ -85,12 +92,20 @@ impl module::State for ModuleState {
         self.channels.each_stored(visit);
         self.tasks.each_stored(visit);
         self.keys.each_stored(visit);
+        self.plans.each_stored(visit);
+        visit(self.memory.stored());
         self.asyncio.each_stored(visit);
     }
 }
 
 const FUNCTIONS: &[Function<ModuleState>] = &[
     Function::new(c"clone", clone::CLONE_DOC, clone::clone),
+    Function::new(c"clone_size", clone::CLONE_SIZE_DOC, clone::clone_size),
+    Function::new(
+        c"forget_plans",
+        clone::FORGET_PLANS_DOC,
+        clone::forget_plans,
+    ),
     Function::new(c"select", select::SELECT_DOC, select::select),
     Function::new(c"sleep", sleep::SLEEP_DOC, sleep::sleep),
     Function::new(c"after", select::AFTER_DOC, select::after),

@@ -10,6 +10,8 @@ use crate::ffi;
 use crate::object::{Borrowed, Owned};
 use crate::raised::Result;
 use crate::trampoline::{body, guard};
+use crate::types::Lendable;
+use crate::types::buffer::fill;
 
 /// Collects the slots of class `T`.
 pub struct Slots<T> {
@@ -98,6 +100,14 @@ impl<T: Class> Slots<T> {
         self.with(ffi::Py_sq_length, length::<T, F> as *mut c_void)
     }
 
+    /// The buffer protocol: memory that stays where it is as long as the object lives.
+    pub fn memory<F>(self, _body: F) -> Slots<T>
+    where
+        F: for<'a, 'py> Fn(This<'a, 'py, T>) -> Lendable + Copy,
+    {
+        self.with(ffi::Py_bf_getbuffer, lend::<T, F> as *mut c_void)
+    }
+
     /// `bool(object)` is True whatever its length: for things that are not containers at heart.
     pub fn always_true(self) -> Slots<T> {
         self.with(ffi::Py_nb_bool, always_true as *mut c_void)
@@ -174,6 +184,31 @@ where
         Ok(Some(item)) => item.into_ptr(),
         // Null without an exception is the end of the iteration.
         Ok(None) | Err(_) => std::ptr::null_mut(),
+    }
+}
+
+unsafe extern "C" fn lend<T, F>(
+    object: *mut ffi::PyObject,
+    view: *mut ffi::Py_buffer,
+    flags: c_int,
+) -> c_int
+where
+    T: Class,
+    F: for<'a, 'py> Fn(This<'a, 'py, T>) -> Lendable + Copy,
+{
+    // SAFETY: Python calls this attached.
+    let py = unsafe { Attached::assume() };
+    let result = guard(py, || {
+        // SAFETY: Python calls a slot with objects of the slot's type.
+        let this = unsafe { This::from_ptr(py, object) };
+        // SAFETY: `Slots::memory` was given the value.
+        let run = unsafe { body::<F>() };
+        Ok(run(this))
+    });
+    match result {
+        // SAFETY: attached; Python's own view; `Slots::memory` says that the memory lives as long as the object.
+        Ok(memory) => unsafe { fill(object, view, memory, flags) },
+        Err(_) => -1,
     }
 }
 

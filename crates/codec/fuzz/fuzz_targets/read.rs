@@ -17,6 +17,11 @@ fuzz_target!(|bytes: &[u8]| {
                 assert!(count <= rest);
             }
             Token::Dict(count) => assert!(count <= rest / 2),
+            Token::NewInstance(attributes) | Token::Instance(_, attributes) => {
+                assert!(attributes.total() <= rest / 2);
+            }
+            Token::Named(module, qualname) => assert!(module.len() + qualname.len() <= rest),
+            Token::Reduced(parts) => assert!((2..=6).contains(&parts.children())),
             Token::Text(text) | Token::Key(text) => assert!(Text::new(text.width(), text.data()).is_some()),
             Token::Reference(target) => {
                 assert!(target.offset() < start);

@@ -1,6 +1,6 @@
 //! A tree of the values that the format knows, and the plainest walkers that write and read it.
 
-use atoll_codec::{Corrupt, Position, Reader, Reason, Text, Token, Width, Writer};
+use atoll_codec::{Corrupt, Parts, Position, Reader, Reason, Text, Token, Width, Writer};
 
 /// A value, with text as characters (lone surrogates included) and references as the count of the shared value.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +29,16 @@ pub(crate) enum Value {
     Root,
     Key(String),
     RepeatedKey(usize),
+    Named(String, String),
+    /// The class, if it is the first of its instances, else its number; attributes; slots.
+    Instance(
+        Result<Box<Value>, usize>,
+        Vec<(Value, Value)>,
+        Vec<(Value, Value)>,
+    ),
+    /// As many children as its parts say.
+    Reduced(Parts, Vec<Value>),
+    Buffer(usize, bool),
 }
 
 fn narrowest(characters: &[u32]) -> Width {
@@ -106,6 +116,25 @@ pub(crate) fn write(writer: &mut Writer, value: &Value) {
         Value::Root => writer.reference(Position::ROOT),
         Value::Key(text) => writer.key(text.as_bytes()),
         Value::RepeatedKey(number) => writer.repeated_key(*number),
+        Value::Named(module, qualname) => writer.named(module, qualname),
+        Value::Instance(class, attributes, slots) => {
+            match class {
+                Ok(class) => {
+                    writer.new_instance(attributes.len(), slots.len());
+                    write(writer, class);
+                }
+                Err(number) => writer.instance(*number, attributes.len(), slots.len()),
+            }
+            for (name, value) in attributes.iter().chain(slots) {
+                write(writer, name);
+                write(writer, value);
+            }
+        }
+        Value::Reduced(parts, children) => {
+            writer.reduced(*parts);
+            children.iter().for_each(|child| write(writer, child));
+        }
+        Value::Buffer(index, readonly) => writer.buffer(*index, *readonly),
     }
 }
 
@@ -166,6 +195,19 @@ fn read_nested(reader: &mut Reader<'_>, depth: usize) -> Result<Value, Corrupt> 
         Token::Reference(_) => Value::Root,
         Token::Key(text) => Value::Key(String::from_utf8_lossy(text.data()).into_owned()),
         Token::RepeatedKey(number) => Value::RepeatedKey(number),
+        Token::Named(module, qualname) => Value::Named(module.to_owned(), qualname.to_owned()),
+        Token::NewInstance(attributes) => Value::Instance(
+            Ok(Box::new(read_nested(reader, depth)?)),
+            pairs(reader, attributes.named, depth)?,
+            pairs(reader, attributes.slots, depth)?,
+        ),
+        Token::Instance(class, attributes) => Value::Instance(
+            Err(class),
+            pairs(reader, attributes.named, depth)?,
+            pairs(reader, attributes.slots, depth)?,
+        ),
+        Token::Reduced(parts) => Value::Reduced(parts, many(reader, parts.children(), depth)?),
+        Token::Buffer { index, readonly } => Value::Buffer(index, readonly),
     })
 }
 

@@ -234,6 +234,12 @@ pub(super) fn poison<'a, 'py, T: Holder>(
                      send them in a message",
                 ));
             }
+            if message.regions_len() > 0 {
+                return Err(py.raise_type_error(
+                    "cannot poison with a reason that holds large arrays (everybody may read it); \
+                     send them in a message",
+                ));
+            }
             end.poison(message.bytes());
         }
         Some(_) | None => {

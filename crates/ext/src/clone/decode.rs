@@ -3,15 +3,17 @@
 //! - [`walk`]: the way through a message: which container an object goes into.
 //! - [`frame`]: a container that is being rebuilt.
 //! - [`leaf`]: objects of everyday items.
+//! - [`object`]: instances, and whatever a call rebuilds.
 
 mod frame;
 mod leaf;
+mod object;
 mod walk;
 
 use std::fmt::Display;
 
 use atoll_codec::{Corrupt, Reader};
-use atoll_core::client::End;
+use atoll_core::client::{End, Region};
 use atoll_core::message::Message;
 use atoll_py::{Attached, Owned, Raised, Result};
 
@@ -24,7 +26,7 @@ use walk::Walk;
 
 /// Rebuilds what a message holds.
 ///
-/// Returns: owned. Needs: attached. May run Python: no (K2).
+/// Returns: owned. Needs: attached. May run Python: yes, where the message says so (K2).
 #[inline]
 pub(crate) fn decode<'py>(
     py: Attached<'py>,
@@ -35,7 +37,12 @@ pub(crate) fn decode<'py>(
         0 => Vec::new(),
         _ => message.take_ends(),
     };
-    let rebuilt = rebuild(py, state, message.bytes(), ends);
+    let beside = Beside {
+        ends,
+        regions: message.take_regions(),
+        runs_code: message.runs_code(),
+    };
+    let rebuilt = rebuild(py, state, message.bytes(), beside);
     if message.bytes().len() > COPIED_BYTES
         && let Some(buffer) = message.into_buffer()
     {
@@ -44,27 +51,39 @@ pub(crate) fn decode<'py>(
     rebuilt
 }
 
-/// Rebuilds a graph without channel ends from its bytes.
+/// What comes with the bytes of a message.
+struct Beside {
+    ends: Vec<End>,
+    regions: Vec<Region>,
+    runs_code: bool,
+}
+
+/// Rebuilds a graph without channel ends and regions from its bytes.
 ///
-/// Returns: owned. Needs: attached. May run Python: no (K2).
+/// Returns: owned. Needs: attached. May run Python: yes, where there is more than built-in objects in it.
 pub(crate) fn decode_bytes<'py>(
     py: Attached<'py>,
     state: &State,
     bytes: &[u8],
 ) -> Result<Owned<'py>> {
-    rebuild(py, state, bytes, Vec::new())
+    let beside = Beside {
+        ends: Vec::new(),
+        regions: Vec::new(),
+        runs_code: true,
+    };
+    rebuild(py, state, bytes, beside)
 }
 
 fn rebuild<'py>(
     py: Attached<'py>,
     state: &State,
     bytes: &[u8],
-    ends: Vec<End>,
+    beside: Beside,
 ) -> Result<Owned<'py>> {
     let mut reader = Reader::new(bytes);
     let rebuilt = match reader.make_next(&mut Leaf(py)) {
         Ok(Made::Object(object)) => reader.finish().map(|()| object).map_err(Failure::from),
-        Ok(first) => graph(py, state, reader, ends, first),
+        Ok(first) => graph(py, state, reader, beside, first),
         Err(failure) => Err(failure),
     };
     rebuilt.map_err(|failure| failure.raise(py))
@@ -75,7 +94,7 @@ fn graph<'py>(
     py: Attached<'py>,
     state: &State,
     reader: Reader<'_>,
-    ends: Vec<End>,
+    beside: Beside,
     first: Made<'py>,
 ) -> Step<Owned<'py>> {
     let (frames, names) = scratch::take_frames();
@@ -86,7 +105,10 @@ fn graph<'py>(
         names,
         kept: Vec::new(),
         hashed_from: usize::MAX,
-        ends: ends.into_iter().map(Some).collect(),
+        ends: beside.ends.into_iter().map(Some).collect(),
+        regions: beside.regions.into_iter().map(Some).collect(),
+        classes: Vec::new(),
+        runs_code: beside.runs_code,
         memo: Vec::new(),
         keys: None,
     };

@@ -2,15 +2,20 @@
 //!
 //! - [`walk`]: the way through a graph: which object comes next.
 //! - [`sink`]: writes single objects, and knows which were written before.
+//! - [`object`]: instances, classes, memory, and whatever takes itself apart.
+//!
+//! A walk begins on the assumption that it needs no Python code (K1). Where it does, it begins anew and holds on to all that it
+//! meets (W1).
 
+mod object;
 mod sink;
 mod walk;
 
 use atoll_codec::{Packed, Writer};
-use atoll_core::client::End;
+use atoll_core::client::{End, Region};
 use atoll_core::message::Message;
 use atoll_py::types::Exact;
-use atoll_py::{Attached, Borrowed, Raised, Result};
+use atoll_py::{Attached, Borrowed, Owned, Raised, Result};
 
 use super::hint::hint;
 use super::path::{self, Root, Step};
@@ -23,7 +28,7 @@ use walk::Walk;
 
 /// Writes `object` into a message. An error names the culprit by its path from `root_name`.
 ///
-/// Needs: attached. May run Python: no, except to raise (K1).
+/// Needs: attached. May run Python: yes, where something else than built-in objects is in it (K1).
 #[inline]
 pub(crate) fn encode<'py>(
     py: Attached<'py>,
@@ -42,7 +47,7 @@ pub(crate) fn encode<'py>(
 
 /// Writes a tuple that only stands for its parts: an error names the culprit by its path from the name of its part.
 ///
-/// Needs: attached. May run Python: no, except to raise (K1).
+/// Needs: attached. May run Python: yes, as `encode`.
 pub(crate) fn encode_parts<'py>(
     py: Attached<'py>,
     state: &State,
@@ -72,6 +77,56 @@ fn graph<'py>(
     root: Root<'_>,
 ) -> Result<Message> {
     let mut scratch = Scratch::take();
+    let mut shipped = Vec::new();
+    let mut runs_python = false;
+    let message = loop {
+        match attempt(state, object, root, &mut scratch, &shipped, runs_python) {
+            Ok(message) => break Ok(message),
+            Err(Stopped::RunPython) => runs_python = true,
+            Err(Stopped::Ship(class)) => {
+                let ship = || {
+                    state
+                        .plans
+                        .helpers(py)?
+                        .ship
+                        .get(py)
+                        .call(&[class.borrow()])
+                };
+                match ship() {
+                    Ok(arguments) => shipped.push((class, arguments)),
+                    // The walk that asks Python says at which path.
+                    Err(raised) => {
+                        raised.clear(py);
+                        runs_python = true;
+                    }
+                }
+            }
+            Err(Stopped::Raised(raised)) => break Err(raised),
+        }
+        scratch.clear();
+    };
+    scratch.give_back();
+    message
+}
+
+/// Why a walk ended early.
+enum Stopped<'py> {
+    /// It needs Python code.
+    RunPython,
+    /// It needs what stands for this class.
+    Ship(Owned<'py>),
+    Raised(Raised),
+}
+
+/// One walk from the root.
+fn attempt<'py>(
+    state: &State,
+    object: Borrowed<'_, 'py>,
+    root: Root<'_>,
+    scratch: &mut Scratch,
+    shipped: &[(Owned<'py>, Owned<'py>)],
+    runs_python: bool,
+) -> std::result::Result<Message, Stopped<'py>> {
     let mut walk = Walk {
         sink: Sink {
             state,
@@ -80,24 +135,52 @@ fn graph<'py>(
             memo: &mut scratch.memo,
             names: &mut scratch.names,
             ends: Vec::new(),
+            regions: Vec::new(),
             snapshots: Vec::new(),
+            classes: Vec::new(),
+            recent: 0,
+            numbered: 0,
+            shipped,
+            runs_python,
+            has_objects: false,
         },
         frames: emptied(std::mem::take(&mut scratch.frames)),
         hashed_from: usize::MAX,
     };
-    let result = match walk.run() {
-        Ok(()) => Ok(std::mem::take(&mut walk.sink.ends)),
-        Err(refusal) => Err((refusal, walk.steps())),
+    let stopped = match walk.run() {
+        Ok(()) => None,
+        Err(refusal) => Some(match *refusal {
+            Refusal::RunPython => Stopped::RunPython,
+            Refusal::Ship(class) => Stopped::Ship(Borrowed::to_owned(class)),
+            refusal => Stopped::Raised(refusal.raise(object.py(), state, root, &walk.steps())),
+        }),
     };
-    scratch.frames = emptied(walk.frames);
-    let message = result.map(|ends| packed(&mut scratch.writer, ends));
-    scratch.give_back();
-    message.map_err(|(refusal, steps)| refusal.raise(py, state, root, &steps))
+    let Walk { sink, frames, .. } = walk;
+    let (ends, regions) = (sink.ends, sink.regions);
+    let (has_objects, snapshots) = (sink.has_objects, sink.snapshots);
+    scratch.frames = emptied(frames);
+    let message = match stopped {
+        Some(stopped) => Err(stopped),
+        None => {
+            let message = packed(&mut scratch.writer, ends, regions);
+            Ok(if has_objects {
+                message.running_code()
+            } else {
+                message
+            })
+        }
+    };
+    // Nothing refers to them any more; their end may run Python code.
+    drop(snapshots);
+    message
 }
 
 /// The message, in memory of its own.
-fn packed(writer: &mut Writer, ends: Vec<End>) -> Message {
+fn packed(writer: &mut Writer, ends: Vec<End>, regions: Vec<Region>) -> Message {
     let bytes = writer.as_bytes();
+    if !regions.is_empty() {
+        return Message::with_regions(writer.take(), ends, regions);
+    }
     if bytes.len() <= COPIED_BYTES {
         return Message::copied(bytes, ends);
     }
@@ -110,7 +193,13 @@ fn packed(writer: &mut Writer, ends: Vec<End>) -> Message {
 
 /// Why a graph cannot be written, and the object at which the walk stopped.
 enum Refusal<'a, 'py> {
+    /// The walk is to begin anew, and may run Python code.
+    RunPython,
+    /// The walk is to begin anew with what stands for this class.
+    Ship(Borrowed<'a, 'py>),
     Type(Borrowed<'a, 'py>),
+    /// Taking the object apart raised that.
+    Apart(Borrowed<'a, 'py>, Raised),
     Depth(Depth, &'static str),
     Memory,
     Raised(Raised),
@@ -133,11 +222,19 @@ impl From<Raised> for Box<Refusal<'_, '_>> {
 impl Refusal<'_, '_> {
     #[cold]
     fn raise(self, py: Attached<'_>, state: &State, root: Root<'_>, steps: &[Step<'_>]) -> Raised {
+        let mut cause = None;
         let (type_name, hint) = match self {
             Refusal::Type(object) => (
                 object.type_name(),
                 hint(py, object, path::word(root, steps)),
             ),
+            Refusal::Apart(object, raised) => {
+                cause = Some(raised.take(py));
+                (
+                    object.type_name(),
+                    hint(py, object, path::word(root, steps)),
+                )
+            }
             Refusal::Depth(Depth::Any, type_name) => (
                 type_name.to_owned(),
                 format!("containers may be nested {DEPTH_LIMIT} deep; send it in flatter parts"),
@@ -152,6 +249,9 @@ impl Refusal<'_, '_> {
                 return py.raise_memory_error("cannot clone (no memory for the message)");
             }
             Refusal::Raised(raised) => return raised,
+            Refusal::RunPython | Refusal::Ship(_) => {
+                return py.raise_system_error("cannot clone (the walk began anew too often)");
+            }
         };
         let raise = || {
             let arguments = [
@@ -160,10 +260,12 @@ impl Refusal<'_, '_> {
                 py.string(&hint)?,
             ];
             let [path, type_name, hint] = &arguments;
-            state.errors.clone_error.get(py).call(&[
+            let cause = cause.as_ref().map_or(py.none(), Owned::borrow);
+            state.plans.helpers(py)?.refusal.get(py).call(&[
                 path.borrow(),
                 type_name.borrow(),
                 hint.borrow(),
+                cause,
             ])
         };
         match raise() {

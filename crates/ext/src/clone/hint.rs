@@ -16,15 +16,7 @@ const BY_NAME: &[(&str, &str)] = &[
     ("list_iterator", "send list({}) instead"),
     ("tuple_iterator", "send list({}) instead"),
     ("set_iterator", "send list({}) instead"),
-    ("collections.deque", "send list({}) instead"),
-    ("mappingproxy", "send dict({}) instead"),
     ("frozendict", "send dict({}) instead"),
-    ("memoryview", "send bytes({}) instead"),
-    ("array.array", "send {}.tobytes() and its typecode instead"),
-    (
-        "numpy.ndarray",
-        "send {}.tobytes(), its dtype's name and its shape instead",
-    ),
     (
         "coroutine",
         "send what it needs to be started, and start it there",
@@ -35,22 +27,13 @@ const BY_NAME: &[(&str, &str)] = &[
     ),
     (
         "function",
-        "pass it to atoll.spawn(), or send the module and name that it is imported by",
-    ),
-    (
-        "builtin_function_or_method",
-        "send the module and name that it is imported by instead",
-    ),
-    (
-        "method",
-        "send the object's data, and call the method there",
-    ),
-    (
-        "functools.partial",
-        "send its arguments, and call the function there",
+        "send what it needs as arguments, or put it into a module that can be imported",
     ),
     ("code", "send the source text instead"),
-    ("module", "send {}.__name__ instead, and import it there"),
+    (
+        "module",
+        "put it into a file on sys.path, or send the names that are needed",
+    ),
     ("_io.TextIOWrapper", "send its path or {}.read() instead"),
     ("_io.BufferedReader", "send its path or {}.read() instead"),
     (
@@ -62,8 +45,6 @@ const BY_NAME: &[(&str, &str)] = &[
         "send its path instead, and open it there",
     ),
     ("_io.FileIO", "send its path instead, and open it there"),
-    ("_io.BytesIO", "send {}.getvalue() instead"),
-    ("_io.StringIO", "send {}.getvalue() instead"),
     (
         "_thread.lock",
         "let tasks take turns through a channel instead",
@@ -107,19 +88,6 @@ const BY_NAME: &[(&str, &str)] = &[
         "sqlite3.Connection",
         "send the database's path instead, and connect there",
     ),
-    (
-        "re.Pattern",
-        "send {}.pattern instead, and compile it there",
-    ),
-    ("datetime.datetime", "send {}.isoformat() instead"),
-    ("datetime.date", "send {}.isoformat() instead"),
-    ("datetime.time", "send {}.isoformat() instead"),
-    ("datetime.timedelta", "send {}.total_seconds() instead"),
-    ("decimal.Decimal", "send str({}) instead"),
-    ("fractions.Fraction", "send str({}) instead"),
-    ("uuid.UUID", "send {}.bytes instead"),
-    ("pathlib.PosixPath", "send str({}) instead"),
-    ("pathlib._local.PosixPath", "send str({}) instead"),
 ];
 
 /// For subclasses of built-in types: the type's flag, and the advice.
@@ -136,11 +104,12 @@ const BY_BASE: &[(std::ffi::c_ulong, &str)] = &[
     ),
     (
         ffi::Py_TPFLAGS_TYPE_SUBCLASS,
-        "send the module and name that it is imported by instead",
+        "put it into a module that can be imported",
     ),
 ];
 
-const FOR_THE_REST: &str = "only built-in types cross so far; send its fields as a dict instead";
+const FOR_THE_REST: &str =
+    "say how it is cloned with atoll.register(), or send its fields as a dict instead";
 
 /// The advice for an object, called `word` in it (or by its type's name).
 ///

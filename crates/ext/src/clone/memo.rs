@@ -48,6 +48,16 @@ impl Memo {
         None
     }
 
+    /// Where the object at `address` starts, if it was noted.
+    #[inline]
+    pub(super) fn get(&self, address: usize) -> Option<Position> {
+        if self.live == 0 {
+            return None;
+        }
+        let slot = &self.slots[self.index_of(address)];
+        (slot.epoch == self.epoch).then_some(slot.position)
+    }
+
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
         if self.slots.len() > LARGEST_KEPT {

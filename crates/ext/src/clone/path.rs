@@ -26,6 +26,12 @@ pub(super) enum Step<'py> {
     Element,
     /// Into a slice: `.start`.
     Part(usize),
+    /// Into an object, to that attribute: `.name`.
+    Attribute(Owned<'py>),
+    /// Into what an object is rebuilt with: its class or callable, or the arguments.
+    Called(usize),
+    /// Into a part that has no name.
+    Hidden,
 }
 
 /// A path of more steps than twice this is shortened in the middle.
@@ -35,7 +41,7 @@ const KEY_CHARACTERS: usize = 60;
 
 /// Writes a path.
 ///
-/// Needs: attached. May run Python: no (keys on the way are built-in objects, which were cloned already).
+/// Needs: attached. May run Python: yes, where a key on the way is not a built-in object.
 pub(super) fn written(py: Attached<'_>, root: Root<'_>, steps: &[Step<'_>]) -> String {
     let (mut path, steps) = match (root, steps) {
         (Root::Named(name), steps) => (name.to_owned(), steps),
@@ -68,6 +74,16 @@ fn write_step(py: Attached<'_>, path: &mut String, step: &Step<'_>) {
         Step::Value(key) => write!(path, "[{}]", written_key(py, key.borrow())),
         Step::Key(index) => write!(path, ".keys()[{index}]"),
         Step::Element => write!(path, "{{...}}"),
+        Step::Attribute(name) => match name.borrow().utf8_lossy() {
+            Ok(name) => write!(path, ".{name}"),
+            Err(raised) => {
+                raised.clear(py);
+                write!(path, ".{}", written_key(py, name.borrow()))
+            }
+        },
+        Step::Called(0) => write!(path, ".__class__"),
+        Step::Called(_) => write!(path, ".args"),
+        Step::Hidden => Ok(()),
         Step::Part(part) => write!(path, ".{}", ["start", "stop", "step"][*part]),
     };
 }
@@ -90,7 +106,7 @@ fn written_key(py: Attached<'_>, key: Borrowed<'_, '_>) -> String {
 /// A word for the object at the end of the path that can stand in an expression: `source` for `jobs[3]['source']`.
 pub(super) fn word<'a>(root: Root<'a>, steps: &'a [Step<'_>]) -> Option<String> {
     let name = match (root, steps) {
-        (_, [.., Step::Value(key)]) => match Exact::of(key.borrow()) {
+        (_, [.., Step::Value(key) | Step::Attribute(key)]) => match Exact::of(key.borrow()) {
             Exact::Text(text) => identifier(text)?,
             _ => return None,
         },

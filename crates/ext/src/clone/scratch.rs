@@ -77,11 +77,16 @@ impl Scratch {
         take(&ENCODE).unwrap_or_default()
     }
 
-    /// Keeps the memory for the thread's next walk.
-    pub(super) fn give_back(mut self: Box<Scratch>) {
+    /// Forgets what a walk wrote, for another one.
+    pub(super) fn clear(&mut self) {
         self.writer.clear();
         self.memo.clear();
         self.names.clear();
+    }
+
+    /// Keeps the memory for the thread's next walk.
+    pub(super) fn give_back(mut self: Box<Scratch>) {
+        self.clear();
         if self.writer.capacity_bytes() > LARGEST_KEPT_BYTES {
             drop(self.writer.take());
         }

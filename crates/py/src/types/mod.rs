@@ -10,8 +10,10 @@
 //! Functions that lend out the inside of something mutable are `unsafe`: their callers see to it that no Python code runs and,
 //! on a build without a GIL, that no other thread changes the object, for as long as they use what was lent.
 
+pub(crate) mod buffer;
 mod data;
 mod dict;
+mod instance;
 mod number;
 mod sequence;
 mod set;
@@ -22,6 +24,7 @@ use crate::attached::Attached;
 use crate::ffi;
 use crate::object::Borrowed;
 
+pub use buffer::{Lendable, Lent};
 pub use data::{ByteArray, Bytes};
 pub use dict::Dict;
 pub use number::{Complex, Float, Int};

@@ -68,6 +68,16 @@ impl<'a, 'py> List<'a, 'py> {
         unsafe { Owned::from_result(py, ffi::PyList_New(len.cast_signed())) }
     }
 
+    /// `self.append(item)`.
+    ///
+    /// Needs: attached. May run Python: no.
+    #[inline]
+    pub fn append(self, item: Borrowed<'_, '_>) -> Result<()> {
+        // SAFETY: attached, a list (T1), a live object.
+        let status = unsafe { ffi::PyList_Append(self.0.as_ptr(), item.as_ptr()) };
+        self.0.py().done(status)
+    }
+
     /// Puts an item into an empty place.
     ///
     /// # Safety
@@ -116,6 +126,32 @@ impl<'a, 'py> Tuple<'a, 'py> {
     pub fn create_unfilled(py: Attached<'py>, len: usize) -> Result<Owned<'py>> {
         // SAFETY: attached.
         unsafe { Owned::from_result(py, ffi::PyTuple_New(len.cast_signed())) }
+    }
+
+    /// The tuple without its first item.
+    ///
+    /// Returns: owned. Needs: attached. May run Python: no.
+    pub fn without_first(self) -> Result<Owned<'py>> {
+        // SAFETY: attached, a tuple (T1).
+        unsafe {
+            let rest = ffi::PyTuple_GetSlice(self.0.as_ptr(), 1, self.len().cast_signed());
+            Owned::from_result(self.0.py(), rest)
+        }
+    }
+
+    /// A tuple of these objects.
+    ///
+    /// Returns: owned. Needs: attached. May run Python: no.
+    pub fn create(py: Attached<'py>, items: &[Borrowed<'_, 'py>]) -> Result<Owned<'py>> {
+        let tuple = Tuple::create_unfilled(py, items.len())?;
+        for (index, item) in items.iter().enumerate() {
+            // SAFETY: a new tuple; the index is in range and its place empty.
+            unsafe {
+                let item = Borrowed::to_owned(*item).into_ptr();
+                ffi::PyTuple_SET_ITEM(tuple.as_ptr(), index.cast_signed(), item);
+            }
+        }
+        Ok(tuple)
     }
 
     /// A tuple of `len` times `None`, to be [`put`](Self::put) into while others may see it.

@@ -1,7 +1,8 @@
 //! A container that is being rebuilt.
 
-use atoll_py::types::{Dict, List, Set, Slice, Tuple};
-use atoll_py::{Owned, Result};
+use atoll_codec::{Attributes, Parts};
+use atoll_py::types::{Dict, Exact, List, Set, Slice, Tuple};
+use atoll_py::{Borrowed, Owned, Result};
 
 /// A container whose children are being rebuilt.
 pub(in crate::clone) struct Frame<'py> {
@@ -26,6 +27,26 @@ pub(super) enum Kind {
     FrozenSet,
     Range,
     Slice,
+    /// A list that Python code may come upon: it grows by what is there.
+    Growing,
+    /// The container is the instance; so many of its pairs go into its `__dict__`, the others into slots.
+    Instance {
+        named: usize,
+    },
+    /// The first instance of its class, before that is there.
+    NewInstance(Attributes),
+    /// The container is the object, once there is one.
+    Reduced(Parts),
+}
+
+impl Kind {
+    /// Whether it is an object of a class that is not built in.
+    pub(super) fn is_object(self) -> bool {
+        matches!(
+            self,
+            Kind::Instance { .. } | Kind::NewInstance(_) | Kind::Reduced(_)
+        )
+    }
 }
 
 impl<'py> Frame<'py> {
@@ -35,7 +56,14 @@ impl<'py> Frame<'py> {
         match self.kind {
             Kind::Set | Kind::FrozenSet => true,
             Kind::Dict => self.key.is_none(),
-            Kind::List | Kind::Tuple | Kind::Range | Kind::Slice => false,
+            Kind::List
+            | Kind::Tuple
+            | Kind::Range
+            | Kind::Slice
+            | Kind::Growing
+            | Kind::Instance { .. }
+            | Kind::NewInstance(_)
+            | Kind::Reduced(_) => false,
         }
     }
 
@@ -64,6 +92,21 @@ impl<'py> Frame<'py> {
                     dict.set(key.borrow(), child.borrow())?;
                 }
             },
+            Kind::Growing => {
+                // SAFETY: its kind says that it is a list.
+                unsafe { List::from_object(container) }.append(child.borrow())?;
+            }
+            Kind::Instance { named } => match self.key.take() {
+                None => {
+                    self.key = Some(child);
+                    return Ok(());
+                }
+                Some(key) if self.done < named => set_attribute(container, key.borrow(), child)?,
+                Some(key) => container.set_own_attr(key.borrow(), child.borrow())?,
+            },
+            Kind::NewInstance(_) | Kind::Reduced(_) => {
+                unreachable!("the walk itself puts the parts of these together")
+            }
             Kind::Set | Kind::FrozenSet => {
                 // SAFETY: its kind says that it is one.
                 unsafe { Set::from_object(container) }.insert(child.borrow())?;
@@ -75,5 +118,17 @@ impl<'py> Frame<'py> {
         }
         self.done += 1;
         Ok(())
+    }
+}
+
+/// Puts a value into the `__dict__` of an instance.
+///
+/// Needs: attached. May run Python: yes, where the key is no `str`.
+#[inline]
+fn set_attribute(object: Borrowed<'_, '_>, name: Borrowed<'_, '_>, value: Owned<'_>) -> Result<()> {
+    let dict = object.own_dict()?;
+    match Exact::of(dict.borrow()) {
+        Exact::Dict(dict) => dict.set(name, value.borrow()),
+        _ => dict.borrow().set_item(name, value.borrow()),
     }
 }

@@ -172,3 +172,60 @@ impl<'a, 'py> Maker<'a> for Key<'_, 'a, 'py> {
         Ok(Made::Other)
     }
 }
+
+/// As `Key`, for the name of an attribute: those are interned.
+pub(super) struct Attribute<'k, 'w, 'a, 'py>(pub(super) &'k mut Key<'w, 'a, 'py>);
+
+impl<'a, 'py> Maker<'a> for Attribute<'_, '_, 'a, 'py> {
+    type Made = Made<'py>;
+    type Error = Failure;
+
+    #[inline(always)]
+    fn none(&mut self) -> Step<Self::Made> {
+        self.0.none()
+    }
+
+    #[inline(always)]
+    fn bool(&mut self, value: bool) -> Step<Self::Made> {
+        self.0.bool(value)
+    }
+
+    #[inline(always)]
+    fn int(&mut self, value: i64) -> Step<Self::Made> {
+        self.0.int(value)
+    }
+
+    #[inline(always)]
+    fn float(&mut self, value: f64) -> Step<Self::Made> {
+        self.0.float(value)
+    }
+
+    fn ascii(&mut self, text: WireText<'a>) -> Step<Self::Made> {
+        // SAFETY: ASCII, says the reader.
+        let text = unsafe { Text::create(self.0.py, TextWidth::Ascii, text.data())? };
+        Ok(Made::Object(text.interned()))
+    }
+
+    #[inline]
+    fn key(&mut self, text: WireText<'a>) -> Step<Self::Made> {
+        let text = self.0.made(text)?.interned();
+        self.0.kept.push(text.clone());
+        self.0.names.extend(NonNull::new(text.as_ptr()));
+        Ok(Made::Object(text))
+    }
+
+    #[inline(always)]
+    fn repeated_key(&mut self, number: usize) -> Step<Self::Made> {
+        self.0.repeated_key(number)
+    }
+
+    #[inline(always)]
+    fn head(&mut self, head: Head, len: usize) -> Step<Self::Made> {
+        self.0.head(head, len)
+    }
+
+    #[inline(always)]
+    fn other(&mut self) -> Step<Self::Made> {
+        self.0.other()
+    }
+}

@@ -1,14 +1,14 @@
 //! The way through a message: which container an object goes into.
 
 use atoll_codec::{Head, Item, Position, Reader, Text as WireText, Token, Width};
-use atoll_core::client::End;
+use atoll_core::client::{End, Region};
 use atoll_py::types::{
     ByteArray, Complex, Dict, Int, List, Range, Set, Slice, Text, TextWidth, Tuple,
 };
 use atoll_py::{Attached, FREE_THREADED, Owned, Result};
 
 use super::frame::{Frame, Kind};
-use super::leaf::{Key, Leaf, Made, Name};
+use super::leaf::{Attribute, Key, Leaf, Made, Name};
 use super::{Failure, Step};
 use crate::channel;
 use crate::clone::keys::KeysInUse;
@@ -17,10 +17,10 @@ use crate::module::State;
 
 /// What references point at, in order of position.
 pub(super) struct Remembered<'py> {
-    position: Position,
-    /// Nothing while a frozenset or range is incomplete: then it does not exist.
-    object: Option<Owned<'py>>,
-    complete: bool,
+    pub(super) position: Position,
+    /// Nothing while a frozenset or range is incomplete, or an object was not called for: then it does not exist.
+    pub(super) object: Option<Owned<'py>>,
+    pub(super) complete: bool,
 }
 
 /// One walk over one message.
@@ -32,6 +32,11 @@ pub(super) struct Walk<'a, 'py> {
     /// How many containers are around the outermost one that will be hashed; `usize::MAX` where none will.
     pub(super) hashed_from: usize,
     pub(super) ends: Vec<Option<End>>,
+    pub(super) regions: Vec<Option<Region>>,
+    /// The classes of instances, in the order of their numbers.
+    pub(super) classes: Vec<Owned<'py>>,
+    /// Whether Python code may run meanwhile (K2).
+    pub(super) runs_code: bool,
     pub(super) memo: Vec<Remembered<'py>>,
     pub(super) keys: Option<KeysInUse<'a>>,
     /// The numbered keys so far. Each lives until the walk ends: `keys` or `kept` owns it.
@@ -60,6 +65,11 @@ impl<'a, 'py> Walk<'a, 'py> {
             };
             if let Some(object) = object {
                 match self.frames.last_mut() {
+                    Some(frame)
+                        if matches!(frame.kind, Kind::NewInstance(_) | Kind::Reduced(_)) =>
+                    {
+                        self.add_part(object)?;
+                    }
                     Some(frame) => frame.add(object)?,
                     None => {
                         reader.finish()?;
@@ -136,7 +146,37 @@ impl<'a, 'py> Walk<'a, 'py> {
                     dict.set(key.borrow(), value.borrow())?;
                 }
             }
-            Kind::Tuple | Kind::Set | Kind::FrozenSet | Kind::Range | Kind::Slice => {
+            Kind::Instance { .. } => {
+                let mut keys = Key {
+                    py: self.py,
+                    state: self.state,
+                    keys: &mut self.keys,
+                    names: &mut self.names,
+                    kept: &mut self.kept,
+                };
+                while frame.done < frame.len {
+                    let made = if frame.key.is_none() {
+                        reader.make_next(&mut Attribute(&mut keys))?
+                    } else {
+                        reader.make_next(&mut leaf)?
+                    };
+                    match made {
+                        Made::Object(object) => frame.add(object)?,
+                        other => return Ok(Some(other)),
+                    }
+                }
+            }
+            Kind::NewInstance(_) | Kind::Reduced(_) => {
+                if frame.done < frame.len {
+                    return Ok(Some(reader.make_next(&mut leaf)?));
+                }
+            }
+            Kind::Tuple
+            | Kind::Set
+            | Kind::FrozenSet
+            | Kind::Range
+            | Kind::Slice
+            | Kind::Growing => {
                 while frame.done < frame.len {
                     match reader.make_next(&mut leaf)? {
                         Made::Object(object) => frame.add(object)?,
@@ -152,10 +192,13 @@ impl<'a, 'py> Walk<'a, 'py> {
     #[inline]
     fn begin(&mut self, head: Head, len: usize) -> Step<()> {
         let (kind, container) = match head {
+            Head::List if self.runs_code => (Kind::Growing, List::create_unfilled(self.py, 0)?),
             Head::List => (Kind::List, List::create_unfilled(self.py, len)?),
             Head::Dict => (Kind::Dict, Dict::create(self.py)?),
-            // Without a GIL others may see it before it is complete; a tuple seen so never holds a null.
-            Head::Tuple if FREE_THREADED => (Kind::Tuple, Tuple::create_of_none(self.py, len)?),
+            // Others may see it before it is complete; a tuple seen so never holds a null.
+            Head::Tuple if FREE_THREADED || self.runs_code => {
+                (Kind::Tuple, Tuple::create_of_none(self.py, len)?)
+            }
             Head::Tuple => (Kind::Tuple, Tuple::create_unfilled(self.py, len)?),
         };
         self.enter(Frame {
@@ -175,6 +218,9 @@ impl<'a, 'py> Walk<'a, 'py> {
         let item = reader.next_item()?;
         let (kind, container, len) = match item.token {
             Token::Dict(len) => (Kind::Dict, Dict::create(py)?, len),
+            Token::List(len) if self.runs_code => {
+                (Kind::Growing, List::create_unfilled(py, 0)?, len)
+            }
             Token::List(len) => (Kind::List, List::create_unfilled(py, len)?, len),
             // One that others can see before it is complete never holds a null.
             Token::Tuple(len) => (Kind::Tuple, Tuple::create_of_none(py, len)?, len),
@@ -182,6 +228,11 @@ impl<'a, 'py> Walk<'a, 'py> {
             Token::FrozenSet(len) => (Kind::FrozenSet, Set::create_frozen(py)?, len),
             Token::Range => (Kind::Range, Tuple::create_of_none(py, 3)?, 3),
             Token::Slice => (Kind::Slice, Slice::create_of_none(py)?, 3),
+            Token::NewInstance(_)
+            | Token::Instance(..)
+            | Token::Reduced(_)
+            | Token::Named(..)
+            | Token::Buffer { .. } => return self.open_object(&item),
             Token::Reference(position) => return self.remembered(position).map(Some),
             Token::Key(_) | Token::RepeatedKey(_) => return Err(Failure::key_out_of_place()),
             Token::Text(_)
@@ -197,17 +248,9 @@ impl<'a, 'py> Walk<'a, 'py> {
             | Token::NotImplemented
             | Token::End(_) => return self.rarer_leaf(&item),
         };
-        let mut memo = usize::MAX;
-        if item.shared {
-            memo = self.memo.len();
-            let exists = !matches!(kind, Kind::FrozenSet | Kind::Range);
-            let object = exists.then(|| container.clone());
-            self.memo.push(Remembered {
-                position: item.position,
-                object,
-                complete: false,
-            });
-        }
+        let exists = !matches!(kind, Kind::FrozenSet | Kind::Range);
+        let object = exists.then(|| container.clone());
+        let memo = self.remember(&item, object, false);
         self.enter(Frame {
             container,
             kind,
@@ -219,8 +262,26 @@ impl<'a, 'py> Walk<'a, 'py> {
         Ok(None)
     }
 
+    /// Notes an item's object for later references, if there are any; where it is in the memo.
+    pub(super) fn remember(
+        &mut self,
+        item: &Item<'a>,
+        object: Option<Owned<'py>>,
+        complete: bool,
+    ) -> usize {
+        if !item.shared {
+            return usize::MAX;
+        }
+        self.memo.push(Remembered {
+            position: item.position,
+            object,
+            complete,
+        });
+        self.memo.len() - 1
+    }
+
     #[inline]
-    fn enter(&mut self, frame: Frame<'py>) -> Step<()> {
+    pub(super) fn enter(&mut self, frame: Frame<'py>) -> Step<()> {
         let depth = self.frames.len();
         if let Some(outer) = self.frames.last() {
             if self.hashed_from == usize::MAX && outer.hashes_child() {
@@ -258,7 +319,7 @@ impl<'a, 'py> Walk<'a, 'py> {
             .map_err(|_| Failure::structure("a reference points into an item"))?;
         let Some(object) = &memo[index].object else {
             return Err(Failure::structure(
-                "a reference points at a set that is being made",
+                "a reference points at an object that is not made yet",
             ));
         };
         if !memo[index].complete && (self.is_hashed_here() || !self.can_hold(index)) {
@@ -270,15 +331,29 @@ impl<'a, 'py> Walk<'a, 'py> {
     }
 
     /// Whether the next object will be hashed, or lies inside one that will.
+    ///
+    /// Inside an instance it may stand: that is hashed by what its class says.
     fn is_hashed_here(&self) -> bool {
-        self.hashed_from != usize::MAX || self.frames.last().is_some_and(Frame::hashes_child)
+        for frame in self.frames.iter().rev() {
+            if frame.kind.is_object() {
+                return false;
+            }
+            if frame.hashes_child() {
+                return true;
+            }
+        }
+        false
     }
 
     /// Whether a cycle through the incomplete container at `index` of the memo is one that Python could make: through
     /// something that can change. (Hashing any other would never end.)
     fn can_hold(&self, index: usize) -> bool {
         for frame in self.frames.iter().rev() {
-            if matches!(frame.kind, Kind::List | Kind::Dict | Kind::Set) {
+            if matches!(
+                frame.kind,
+                Kind::List | Kind::Growing | Kind::Dict | Kind::Set
+            ) || frame.kind.is_object()
+            {
                 return true;
             }
             if frame.memo == index {
@@ -301,14 +376,7 @@ impl<'a, 'py> Walk<'a, 'py> {
             Token::End(index) => self.end(index)?,
             _ => return Err(Failure::structure("an item is in the wrong place")),
         };
-        if item.shared {
-            let object = Some(object.clone());
-            self.memo.push(Remembered {
-                position: item.position,
-                object,
-                complete: true,
-            });
-        }
+        self.remember(item, Some(object.clone()), true);
         Ok(Some(object))
     }
 

@@ -1,7 +1,9 @@
 //! Writes single objects, and knows which were written before.
 
+use std::sync::Arc;
+
 use atoll_codec::{Position, Width, Writer};
-use atoll_core::client::{End, HostId};
+use atoll_core::client::{End, HostId, Region};
 use atoll_py::types::{ByteArray, Dict, Exact, Int, List, Set, Text, TextWidth, Tuple};
 use atoll_py::{Borrowed, FREE_THREADED, Owned, Result};
 
@@ -10,6 +12,7 @@ use crate::channel;
 use crate::clone::COPIED_BYTES;
 use crate::clone::memo::Memo;
 use crate::clone::names::Names;
+use crate::clone::plans::Plan;
 use crate::clone::scratch;
 use crate::module::State;
 
@@ -27,7 +30,27 @@ pub(super) struct Sink<'a, 'py, 'm> {
     pub(super) memo: &'m mut Memo,
     pub(super) names: &'m mut Names,
     pub(super) ends: Vec<End>,
+    pub(super) regions: Vec<Region>,
     pub(super) snapshots: Vec<Owned<'py>>,
+    /// The classes met so far, and which was met last.
+    pub(super) classes: Vec<Met<'a, 'py>>,
+    pub(super) recent: usize,
+    /// How many of them have a number.
+    pub(super) numbered: usize,
+    /// Classes that travel by value, and the arguments that stand for each.
+    pub(super) shipped: &'a [(Owned<'py>, Owned<'py>)],
+    /// Whether the walk may run Python code: then the graph may change under it.
+    pub(super) runs_python: bool,
+    /// Whether something is in the message that may run code where it is rebuilt.
+    pub(super) has_objects: bool,
+}
+
+/// A class of which instances were met.
+pub(super) struct Met<'a, 'py> {
+    pub(super) class: Borrowed<'a, 'py>,
+    pub(super) plan: Arc<Plan>,
+    /// Its number in the message, once an instance is written.
+    pub(super) number: Option<usize>,
 }
 
 impl<'a, 'py> Sink<'a, 'py, '_> {
@@ -67,8 +90,9 @@ impl<'a, 'py> Sink<'a, 'py, '_> {
         true
     }
 
+    /// Writes a rarer object that holds nothing, or says that it is none.
     #[inline(never)]
-    pub(super) fn rarer_leaf(&mut self, object: Borrowed<'a, 'py>) -> Written<'a, 'py, ()> {
+    pub(super) fn rarer_leaf(&mut self, object: Borrowed<'a, 'py>) -> Written<'a, 'py, bool> {
         match Exact::of(object) {
             Exact::Int(int) => self.big_int(int)?,
             Exact::Bytes(bytes) => {
@@ -109,17 +133,17 @@ impl<'a, 'py> Sink<'a, 'py, '_> {
                         self.ends.push(end.share(end.role(), HostId::IN_FLIGHT));
                     }
                 }
-                None => return Err(Box::new(Refusal::Type(object))),
+                None => return Ok(false),
             },
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Whether the object was met before; a reference to it is then written, and otherwise it is noted as met here.
     #[inline]
     pub(super) fn repeats(&mut self, object: Borrowed<'a, 'py>) -> bool {
         let position = self.writer.position();
-        let earlier = if object.has_one_reference() {
+        let earlier = if !self.runs_python && object.has_one_reference() {
             // W2: only the root can be met again.
             let is_root = object.as_ptr() == self.root.as_ptr();
             (is_root && position != Position::ROOT).then_some(Position::ROOT)
@@ -207,7 +231,7 @@ impl<'a, 'py> Sink<'a, 'py, '_> {
     /// The items of a list, as they will stay until the walk ends.
     #[inline(always)]
     pub(super) fn still_items(&mut self, list: List<'a, 'py>) -> Result<&'a [Borrowed<'a, 'py>]> {
-        if FREE_THREADED {
+        if FREE_THREADED || self.runs_python {
             let snapshot = list.to_tuple()?;
             // SAFETY: `to_tuple` gives a tuple, complete.
             return Ok(unsafe { Tuple::from_object(self.keep(snapshot)).items() });
@@ -219,7 +243,7 @@ impl<'a, 'py> Sink<'a, 'py, '_> {
     /// A dict with these pairs that will stay as it is until the walk ends.
     #[inline(always)]
     pub(super) fn still_dict(&mut self, dict: Dict<'a, 'py>) -> Result<Dict<'a, 'py>> {
-        if FREE_THREADED {
+        if FREE_THREADED || self.runs_python {
             let snapshot = dict.copy()?;
             // SAFETY: a copy of a dict is a dict.
             return Ok(unsafe { Dict::from_object(self.keep(snapshot)) });
@@ -229,7 +253,7 @@ impl<'a, 'py> Sink<'a, 'py, '_> {
 
     /// A set with these elements that will stay as it is until the walk ends.
     pub(super) fn still_set(&mut self, set: Set<'a, 'py>) -> Result<Set<'a, 'py>> {
-        if FREE_THREADED {
+        if FREE_THREADED || self.runs_python {
             let snapshot = set.copy()?;
             // SAFETY: a copy of a set is a set.
             return Ok(unsafe { Set::from_object(self.keep(snapshot)) });
@@ -237,7 +261,7 @@ impl<'a, 'py> Sink<'a, 'py, '_> {
         Ok(set)
     }
 
-    fn keep(&mut self, snapshot: Owned<'py>) -> Borrowed<'a, 'py> {
+    pub(super) fn keep(&mut self, snapshot: Owned<'py>) -> Borrowed<'a, 'py> {
         let pointer = snapshot.as_ptr();
         self.snapshots.push(snapshot);
         // SAFETY: W1: it stays in `snapshots` until the walk ends, and what the walk borrows ends before.

@@ -1,5 +1,6 @@
 //! The way through a graph: which object comes next.
 
+use atoll_codec::{Parts, Position};
 use atoll_py::Borrowed;
 use atoll_py::types::{Dict, Exact, Set};
 
@@ -14,7 +15,7 @@ pub(in crate::clone) enum Frame<'a, 'py> {
     Items {
         items: &'a [Borrowed<'a, 'py>],
         next: usize,
-        of: Items,
+        of: Items<'a, 'py>,
     },
     /// `value` is set while its key is being written.
     Dict {
@@ -23,16 +24,30 @@ pub(in crate::clone) enum Frame<'a, 'py> {
         done: usize,
         key: Borrowed<'a, 'py>,
         value: Option<Borrowed<'a, 'py>>,
+        /// Whether the pairs are names and values of attributes.
+        attributes: bool,
     },
     /// A set or frozenset.
     Set { set: Set<'a, 'py>, position: isize },
 }
 
 #[derive(Clone, Copy)]
-pub(in crate::clone) enum Items {
+pub(in crate::clone) enum Items<'a, 'py> {
     List,
     Tuple,
     Slice,
+    /// The callable and the arguments that an object is rebuilt with.
+    Call(Call<'a, 'py>),
+    /// The parts of an object that was rebuilt by a call.
+    Parts(Parts),
+}
+
+/// What stands for an object, and where.
+#[derive(Clone, Copy)]
+pub(in crate::clone) struct Call<'a, 'py> {
+    pub(super) object: Borrowed<'a, 'py>,
+    pub(super) head: Position,
+    pub(super) parts: Parts,
 }
 
 impl<'py> Frame<'_, 'py> {
@@ -40,7 +55,9 @@ impl<'py> Frame<'_, 'py> {
     fn hashes_child(&self) -> bool {
         match self {
             Frame::Items { .. } => false,
-            Frame::Dict { value, .. } => value.is_some(),
+            Frame::Dict {
+                value, attributes, ..
+            } => value.is_some() && !attributes,
             Frame::Set { .. } => true,
         }
     }
@@ -57,6 +74,10 @@ impl<'py> Frame<'_, 'py> {
             Frame::Items {
                 of: Items::Slice, ..
             } => "slice",
+            Frame::Items {
+                of: Items::Call(_) | Items::Parts(_),
+                ..
+            } => "object",
             Frame::Dict { .. } => "dict",
             Frame::Set { .. } => "set",
         }
@@ -75,6 +96,21 @@ impl<'py> Frame<'_, 'py> {
                 of: Items::Slice,
                 ..
             } => Step::Part(next - 1),
+            Frame::Items {
+                next,
+                of: Items::Call(_),
+                ..
+            } => Step::Called(next - 1),
+            Frame::Items {
+                of: Items::Parts(_),
+                ..
+            } => Step::Hidden,
+            Frame::Dict {
+                key,
+                value: None,
+                attributes: true,
+                ..
+            } => Step::Attribute(Borrowed::to_owned(*key)),
             Frame::Dict {
                 done,
                 value: Some(_),
@@ -92,13 +128,15 @@ impl<'py> Frame<'_, 'py> {
 ///
 /// # Invariants
 /// - **W1**: every object that the walk looks at is alive until it ends. With a GIL, the root is borrowed from the caller and
-///   everything else belongs to something that the walk has come through, which stands still (K1). Without one, the
-///   containers that can change are looked at in `snapshots`, which own what they hold.
+///   everything else belongs to something that the walk has come through, which stands still (K1). Without one, and in a walk
+///   that runs Python code, the containers that can change are looked at in `snapshots`, which own what they hold, as well as
+///   whatever Python code made for the walk.
 /// - **W2**: each reference from one object of the graph to another is followed at most once, because the children of an
 ///   object are written once: at its first visit, if it has several references (the memo knows it at the second), and at its
 ///   only one, if it has a single reference. An object inside the graph that has a single reference is reached by that one:
 ///   so it is visited once, and need not be in the memo. The root alone is also reached from outside the graph, perhaps
-///   without a reference of its own; hence it is compared by address.
+///   without a reference of its own; hence it is compared by address. In a walk that runs Python code references may come up
+///   anywhere: there the memo knows every object.
 pub(super) struct Walk<'a, 'py, 'm> {
     pub(super) sink: Sink<'a, 'py, 'm>,
     /// The containers that are being written, the innermost last.
@@ -145,6 +183,7 @@ impl<'a, 'py> Walk<'a, 'py, '_> {
                 done,
                 key,
                 value,
+                ..
             } => {
                 if let Some(value) = value.take()
                     && !sink.leaf(value)
@@ -179,7 +218,7 @@ impl<'a, 'py> Walk<'a, 'py, '_> {
 
     /// Writes an object that is no everyday leaf, or the head of a container, whose children come next.
     #[inline]
-    fn open(&mut self, object: Borrowed<'a, 'py>) -> Written<'a, 'py, ()> {
+    pub(super) fn open(&mut self, object: Borrowed<'a, 'py>) -> Written<'a, 'py, ()> {
         let sink = &mut self.sink;
         let frame = match Exact::of(object) {
             Exact::Dict(dict) => {
@@ -188,12 +227,17 @@ impl<'a, 'py> Walk<'a, 'py, '_> {
                 }
                 let dict = sink.still_dict(dict)?;
                 sink.writer.dict(dict.len());
+                let attributes = matches!(
+                    self.frames.last(),
+                    Some(Frame::Items { of: Items::Parts(parts), .. }) if parts.has(Parts::STATE)
+                );
                 Frame::Dict {
                     dict,
                     position: 0,
                     done: 0,
                     key: object,
                     value: None,
+                    attributes,
                 }
             }
             Exact::List(list) => {
@@ -248,13 +292,18 @@ impl<'a, 'py> Walk<'a, 'py, '_> {
                     of: Items::Slice,
                 }
             }
-            _ => return sink.rarer_leaf(object),
+            _ => {
+                if sink.rarer_leaf(object)? {
+                    return Ok(());
+                }
+                return self.object(object);
+            }
         };
         self.enter(frame)
     }
 
     #[inline]
-    fn enter(&mut self, frame: Frame<'a, 'py>) -> Written<'a, 'py, ()> {
+    pub(super) fn enter(&mut self, frame: Frame<'a, 'py>) -> Written<'a, 'py, ()> {
         let depth = self.frames.len();
         if let Some(outer) = self.frames.last() {
             if self.hashed_from == usize::MAX && outer.hashes_child() {
@@ -273,9 +322,16 @@ impl<'a, 'py> Walk<'a, 'py, '_> {
 
     #[inline]
     fn close(&mut self) {
-        self.frames.pop();
+        let closed = self.frames.pop();
         if self.frames.len() <= self.hashed_from {
             self.hashed_from = usize::MAX;
+        }
+        if let Some(Frame::Items {
+            of: Items::Call(call),
+            ..
+        }) = closed
+        {
+            self.called(call);
         }
     }
 }

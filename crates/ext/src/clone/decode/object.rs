@@ -1,0 +1,228 @@
+//! Instances, and whatever a call rebuilds.
+
+use atoll_codec::{Attributes, Item, Parts, Token};
+use atoll_py::types::{Exact, List, Tuple};
+use atoll_py::{Borrowed, Owned, Result};
+
+use super::frame::{Frame, Kind};
+use super::walk::Walk;
+use super::{Failure, Step};
+use crate::clone::memory::Memory;
+use crate::clone::plans;
+
+impl<'a, 'py> Walk<'a, 'py> {
+    /// Starts an object inside the innermost container, or makes one that holds nothing.
+    pub(super) fn open_object(&mut self, item: &Item<'a>) -> Step<Option<Owned<'py>>> {
+        if !self.runs_code {
+            return Err(Failure::structure("it holds objects and does not say so"));
+        }
+        let py = self.py;
+        match item.token {
+            Token::Instance(number, attributes) => {
+                let class = self.classes.get(number);
+                let class =
+                    class.ok_or(Failure::structure("a class has a number that none has"))?;
+                let object = class.borrow().bare(self.state_of_nothing()?.borrow())?;
+                let memo = self.remember(item, Some(object.clone()), true);
+                self.enter(Frame {
+                    container: object,
+                    kind: Kind::Instance {
+                        named: attributes.named,
+                    },
+                    len: attributes.total(),
+                    done: 0,
+                    key: None,
+                    memo,
+                })?;
+                Ok(None)
+            }
+            Token::NewInstance(attributes) => {
+                self.begin_object(item, Kind::NewInstance(attributes), 1)
+            }
+            Token::Reduced(parts) => {
+                self.begin_object(item, Kind::Reduced(parts), parts.children())
+            }
+            Token::Named(module, qualname) => {
+                let found = plans::find(py, &self.state.plans, module, qualname)?;
+                self.remember(item, Some(found.clone()), true);
+                Ok(Some(found))
+            }
+            Token::Buffer { index, readonly } => {
+                let region = self.regions.get_mut(index).and_then(Option::take);
+                let region = region.ok_or(Failure::structure(
+                    "it names a region that did not come with it",
+                ))?;
+                let memory = self.state.memory.make(py, Memory::new(region, readonly))?;
+                self.remember(item, Some(memory.clone()), true);
+                Ok(Some(memory))
+            }
+            _ => Err(Failure::structure("an item is in the wrong place")),
+        }
+    }
+
+    /// Starts an object that does not exist before its first parts do.
+    fn begin_object(
+        &mut self,
+        item: &Item<'a>,
+        kind: Kind,
+        len: usize,
+    ) -> Step<Option<Owned<'py>>> {
+        let memo = self.remember(item, None, false);
+        self.enter(Frame {
+            container: self.py.none().to_owned(),
+            kind,
+            len,
+            done: 0,
+            key: None,
+            memo,
+        })?;
+        Ok(None)
+    }
+
+    fn state_of_nothing(&self) -> Result<Owned<'py>> {
+        Tuple::create(self.py, &[])
+    }
+
+    /// Takes the next part of the innermost object.
+    pub(super) fn add_part(&mut self, part: Owned<'py>) -> Step<()> {
+        match self.frames.last().map(|frame| frame.kind) {
+            Some(Kind::NewInstance(attributes)) => self.add_class(part, attributes),
+            Some(Kind::Reduced(parts)) => self.add_reduced(part, parts),
+            _ => Err(Failure::structure("a part is in no object")),
+        }
+    }
+
+    fn add_class(&mut self, class: Owned<'py>, attributes: Attributes) -> Step<()> {
+        let object = class.borrow().bare(self.state_of_nothing()?.borrow())?;
+        self.classes.push(class);
+        if let Some(frame) = self.frames.last_mut() {
+            frame.container = object;
+            frame.kind = Kind::Instance {
+                named: attributes.named,
+            };
+            frame.len = attributes.total();
+        }
+        self.exists();
+        Ok(())
+    }
+
+    fn add_reduced(&mut self, part: Owned<'py>, parts: Parts) -> Step<()> {
+        let Some(frame) = self.frames.last_mut() else {
+            return Ok(());
+        };
+        let index = frame.done;
+        frame.done += 1;
+        match index {
+            0 => frame.key = Some(part),
+            1 if parts.has(Parts::REPLACED) => {}
+            1 => {
+                let callable = frame.key.take();
+                let callable = callable.ok_or(Failure::structure("an object has no callable"))?;
+                let object = if parts.has(Parts::BARE) {
+                    callable.borrow().bare(part.borrow())?
+                } else {
+                    callable.borrow().call_with(part.borrow())?
+                };
+                // The frame is still the innermost one: Python code has walks of its own.
+                if let Some(frame) = self.frames.last_mut() {
+                    frame.container = object;
+                }
+                self.exists();
+            }
+            _ if parts.has(Parts::REPLACED) => {
+                frame.container = part;
+                self.exists();
+            }
+            _ => {
+                let object = frame.container.clone();
+                match nth(parts, index - 2) {
+                    Parts::ITEMS => extend(object.borrow(), part.borrow())?,
+                    Parts::PAIRS => set_pairs(object.borrow(), part.borrow())?,
+                    Parts::SETTER => frame.key = Some(part),
+                    _ => match frame.key.take() {
+                        Some(setter) => {
+                            setter.borrow().call(&[object.borrow(), part.borrow()])?;
+                        }
+                        None => self.set_state(object.borrow(), part.borrow())?,
+                    },
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The innermost object exists from here on: references may point at it.
+    fn exists(&mut self) {
+        if let Some(frame) = self.frames.last()
+            && let Some(remembered) = self.memo.get_mut(frame.memo)
+        {
+            remembered.object = Some(frame.container.clone());
+            remembered.complete = true;
+        }
+    }
+
+    /// Gives an object its state, as `pickle` would.
+    fn set_state(&self, object: Borrowed<'_, 'py>, state: Borrowed<'_, 'py>) -> Result<()> {
+        if let Exact::Dict(pairs) = Exact::of(state)
+            && object.attr_if_any(c"__setstate__")?.is_none()
+        {
+            if pairs.is_empty() {
+                return Ok(());
+            }
+            let own = object.attr(c"__dict__")?;
+            if let Exact::Dict(own) = Exact::of(own.borrow()) {
+                let pairs = pairs.copy()?;
+                // SAFETY: a copy of a dict is one.
+                let pairs = unsafe { atoll_py::types::Dict::from_object(pairs.borrow()) };
+                let mut position = 0;
+                // SAFETY: nobody else has the copy.
+                while let Some((name, value)) = unsafe { pairs.next(&mut position) } {
+                    let name = Borrowed::to_owned(name).interned();
+                    own.set(name.borrow(), value)?;
+                }
+                return Ok(());
+            }
+        }
+        let set_state = self.state.plans.helpers(self.py)?.set_state.get(self.py);
+        set_state.call(&[object, state])?;
+        Ok(())
+    }
+}
+
+/// The part that comes as this one of those that there are.
+fn nth(parts: Parts, index: usize) -> Parts {
+    [Parts::ITEMS, Parts::PAIRS, Parts::SETTER]
+        .into_iter()
+        .filter(|part| parts.has(*part))
+        .nth(index)
+        .unwrap_or(Parts::STATE)
+}
+
+/// `object.extend(items)`, or `append` one after another.
+fn extend(object: Borrowed<'_, '_>, items: Borrowed<'_, '_>) -> Result<()> {
+    if let Some(extend) = object.attr_if_any(c"extend")? {
+        extend.borrow().call(&[items])?;
+        return Ok(());
+    }
+    let append = object.attr(c"append")?;
+    let iterator = items.iter()?;
+    while let Some(item) = iterator.borrow().next()? {
+        append.borrow().call(&[item.borrow()])?;
+    }
+    Ok(())
+}
+
+/// `object[key] = value` for keys and values in turn.
+fn set_pairs(object: Borrowed<'_, '_>, pairs: Borrowed<'_, '_>) -> Step<()> {
+    let Exact::List(list) = Exact::of(pairs) else {
+        return Err(Failure::structure("pairs are no list"));
+    };
+    let pairs = List::to_tuple(list)?;
+    for pair in plans::items(pairs.borrow()).unwrap_or_default().chunks(2) {
+        let &[key, value] = pair else {
+            return Err(Failure::structure("a key has no value"));
+        };
+        object.set_item(key, value)?;
+    }
+    Ok(())
+}
