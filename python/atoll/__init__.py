@@ -9,7 +9,8 @@
     aselect                  the same in asyncio                      aio.py
     Interpreter, list_hosts  a host of one's own, all the hosts       interpreters.py
     capabilities             what this machine can do, and why not    interpreters.py
-    clone                    the copy that another interpreter gets   cloning.py
+    clone, register          the copy that another interpreter gets   cloning.py
+    explain                  what would become of an object, and why  explaining.py
     AtollError and below     every error                              _errors.py
     python -m atoll          the command line                         cli/
 
@@ -39,11 +40,12 @@ from .channels import (
     after,
     select,
 )
-from .cloning import clone
+from .cloning import clone, register
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .aio import aselect
+    from .explaining import Explanation, explain
     from .groups import TaskGroup
     from .interpreters import Interpreter, capabilities, list_hosts
     from .mapping import map
@@ -55,7 +57,7 @@ __all__ = [
     # channels
     "Channel", "Sender", "Receiver", "ChannelStats", "select", "SendCase", "after", "AfterCase", "aselect",
     # messages
-    "clone",
+    "clone", "register", "explain", "Explanation",
     # hosts
     "Interpreter", "list_hosts", "capabilities",
     # errors
@@ -64,11 +66,13 @@ __all__ = [
 ]  # fmt: skip
 
 _HOMES = {
+    "Explanation": "explaining",
     "Interpreter": "interpreters",
     "Task": "tasks",
     "TaskGroup": "groups",
     "aselect": "aio",
     "capabilities": "interpreters",
+    "explain": "explaining",
     "list_hosts": "interpreters",
     "map": "mapping",
     "run": "tasks",
