@@ -7,7 +7,8 @@ from bench.scenarios.scenario import Scenario
 from bench.scenarios.streams import STREAMS
 from bench.scenarios.tasks import TASKS
 from bench.scenarios.trips import TRIPS
+from bench.scenarios.wakeups import WAKEUPS
 
 SCENARIOS: dict[str, Scenario] = {
-    scenario.name: scenario for scenario in (*STREAMS, *TRIPS, *CLONES, *TASKS, *IDLE, *ISOLATES)
+    scenario.name: scenario for scenario in (*STREAMS, *TRIPS, *CLONES, *TASKS, *IDLE, *ISOLATES, *WAKEUPS)
 }
