@@ -256,6 +256,17 @@ fn the_driver_is_retired_although_a_host_does_not_end() {
 }
 
 #[test]
+fn what_is_stuck_in_an_isolate_is_the_drivers_to_count() {
+    let world = World::ready(2);
+    world.set_room(1);
+    world.restless.store(1, Ordering::SeqCst);
+    let host = world.host(HostKind::Isolate);
+    until_running(&world.submit(Placement::On(host), "gate").unwrap());
+    assert_eq!(world.engine.shutdown(&briefly()), 1);
+    world.gate.open();
+}
+
+#[test]
 fn idle_threads_beyond_a_few_go_home() {
     let world = World::ready(2);
     let host = world.host(HostKind::Interpreter);
