@@ -3,6 +3,7 @@
     map, run, spawn          run functions in other interpreters      mapping.py, tasks.py
     Task, TaskGroup          their handles, alone and in groups       tasks.py, groups.py
     running                  the task that this code runs in          tasks.py
+    Pool, worker_state       an executor of concurrent.futures        pool.py
     Channel                  typed FIFO between tasks on any hosts    channels.py
     Sender, Receiver         its two ends, themselves messages        channels.py
     select, after            wait for several channels at once        channels.py
@@ -49,11 +50,14 @@ if TYPE_CHECKING:
     from .groups import TaskGroup
     from .interpreters import Interpreter, capabilities, list_hosts
     from .mapping import map
+    from .pool import BrokenPool, Pool, PoolStats, worker_state
     from .tasks import Task, run, running, spawn
 
 __all__ = [
     # functions in other interpreters
     "map", "run", "spawn", "Task", "TaskGroup", "running",
+    # pools
+    "Pool", "PoolStats", "worker_state", "BrokenPool",
     # channels
     "Channel", "Sender", "Receiver", "ChannelStats", "select", "SendCase", "after", "AfterCase", "aselect",
     # messages
@@ -66,8 +70,11 @@ __all__ = [
 ]  # fmt: skip
 
 _HOMES = {
+    "BrokenPool": "pool",
     "Explanation": "explaining",
     "Interpreter": "interpreters",
+    "Pool": "pool",
+    "PoolStats": "pool",
     "Task": "tasks",
     "TaskGroup": "groups",
     "aselect": "aio",
@@ -78,6 +85,7 @@ _HOMES = {
     "run": "tasks",
     "running": "tasks",
     "spawn": "tasks",
+    "worker_state": "pool",
 }
 
 

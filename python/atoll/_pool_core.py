@@ -1,0 +1,525 @@
+"""The inside of a pool: its workers and its queue, from their start to their end.
+
+`_pool_client` says who takes the results out, `_pool_worker` what runs in the workers.
+
+# Invariants
+
+- P1 A call that is not in a queue has been taken by a worker: who takes it out of the queue decides whether it runs.
+- P2 Every place in `workers` is filled, about to be filled by the builder, or removed; the pool is over when none is
+  left.
+- P3 Nothing here waits for a host but the builder, a thread that lives as long as there are orders for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures._base import FINISHED
+from typing import Any
+
+from . import _native, _shipping
+from ._errors import AtollError, ChannelClosed, ChannelEmpty, HostDied, HostUnavailable
+from ._failures import load_failure
+from ._pool_client import CANCEL_WAIT, MOST_UNREAD, Call, Client, in_thread
+from ._pool_future import PoolFuture
+from ._pool_worker import BROKEN, HAND, REPORT, STARTED, STRIKE, STRUCK, WITHDRAWN, Settings
+from .interpreters import Interpreter
+
+_FED = 64
+"""After a cancellation among many waiting calls so many are in the queue; the others wait where each can be found."""
+
+_DEATHS_IN_A_ROW = 3
+
+
+class Worker:
+    """One place in the pool, whoever fills it."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.host: Interpreter | None = None
+        self.handle: _native.TaskHandle | None = None
+        self.calls = 0
+        """Calls and chunks that it answered."""
+        self.current: int | None = None
+        """The call that it announced last."""
+        self.own: _native.Channel[Call | None] = _native.Channel(None)
+        self.cancels: _native.Channel[int] = _native.Channel(None)
+        self.cancelling = threading.Lock()
+        self.leaving = False
+        self.deaths = 0
+        self.stop: _native.Receiver[Any] | None = None
+        """If this is but a hand, lent to a call that waits for others: it goes when this is closed."""
+
+
+class Core(Client):
+    """What the `Pool`, its futures and its threads share. Lives until the last of them has gone."""
+
+    def __init__(self, size: int, kind: str, name: str, settings: Settings, broken: type[AtollError]) -> None:
+        super().__init__(name, size, _native.Channel(None))
+        self.kind = kind
+        self.broken: BaseException | None = None
+        self.closing = False
+        self.is_lent = False
+        """Whether tasks were given the pool: then somebody has to hear what they want."""
+        self.starts: _native.Channel[tuple[int, int]] = _native.Channel(None)
+        self.workers: dict[int, Worker] = {}
+        self.backlog: dict[int, Call] = {}
+        self._broken_type = broken
+        self._why = ""
+        self._settings = settings
+        self._starts_lock = threading.Lock()
+        self._hands = itertools.count(-1, -1)
+        self._orders: deque[Callable[[], None]] = deque()
+        self._builder: threading.Thread | None = None
+        self._kind_known: str | None = None
+        for number in range(size):
+            self.workers[number] = Worker(number)
+            self._order(self._launch, self.workers[number])
+
+    # Calls --------------------------------------------------------------------------------------------------------
+
+    def check_open(self) -> None:
+        if self.broken is not None:
+            raise self._new_broken()
+        if self.closing:
+            raise RuntimeError("cannot schedule new futures after shutdown (no more calls are taken); open a new pool")
+
+    def put(self, call: Call, worker: int | None) -> None:
+        if worker is not None:
+            self.workers[worker].own.send_nowait(call)
+        elif self.backlog:
+            with self.lock:
+                _native.clone(call)  # refused here, not when its turn comes
+                self.backlog[id(call)] = call
+        else:
+            self.jobs.send_nowait(call)
+
+    # Words of workers ---------------------------------------------------------------------------------------------
+
+    def hear(self, word: Any) -> None:
+        if type(word) is int:
+            self._on_end(word)
+            return
+        number, how, value, _ = word
+        if how == REPORT:
+            from . import _pool_reports
+
+            _pool_reports.deliver(value)
+        elif how == BROKEN:
+            self._log_broken_initializer(error := load_failure(value))
+            self.break_down(f"a worker's initializer failed: {type(error).__name__}: {error}", error)
+        elif how == HAND:
+            self._lend_hand(number, value)
+        elif how == STRIKE:
+            self.strike(number, 0.0)
+
+    def tidy(self) -> None:
+        if len(self.starts) > MOST_UNREAD:
+            self.read_starts()
+        if self.backlog:
+            self._feed()
+
+    def is_busy(self) -> bool:
+        if self.closing and self.try_to_end():
+            return False
+        return not self.over.is_set() and (
+            bool(self.pending)
+            or self.closing
+            or self.is_lent
+            or any(worker.leaving for worker in list(self.workers.values()))
+        )
+
+    def read_starts(self) -> None:
+        """Take note of who has begun what."""
+        with self._starts_lock:
+            while len(self.starts):
+                try:
+                    self._note(self.starts.recv_many(MOST_UNREAD, 0))
+                except (ChannelEmpty, TimeoutError):
+                    return
+
+    def _note(self, starts: Iterable[tuple[int, int]]) -> None:
+        for number, call in starts:
+            if (worker := self.workers.get(number)) is not None:
+                worker.current = call
+                worker.calls += 1
+
+    def workers_at(self, number: int) -> list[Worker]:
+        """Who is at work on a call."""
+        self.read_starts()
+        return [worker for worker in list(self.workers.values()) if worker.current == number]
+
+    def is_running(self, future: PoolFuture[Any]) -> bool:
+        return future._number in self.pending and bool(self.workers_at(future._number))
+
+    # Cancelling ---------------------------------------------------------------------------------------------------
+
+    def cancel(self, future: PoolFuture[Any]) -> None:
+        """Take the future's call back, or throw a cancellation into it."""
+        self.poll()
+        if future._number not in self.pending:
+            return
+        if self.take_back({future._number}, future._worker):
+            return
+        self.strike(future._number, CANCEL_WAIT)
+        with contextlib.suppress(TimeoutError):
+            self.wait(future, CANCEL_WAIT)
+
+    def abandon(self, number: int) -> None:
+        """Nobody wants the results of these calls any more: take back those that wait, stop those that run."""
+        self.take_back({number}, drop=False)
+        self.strike(number, 0.0)
+        self.forget(number)
+
+    def take_back(self, numbers: set[int] | None, worker: int | None = None, *, drop: bool = True) -> bool:
+        """Take these calls (None: all) out of the queue, so that they never run; whether there was one."""
+        found: list[Any] = []
+        with self.lock:
+            queue = self.jobs if worker is None else self.workers[worker].own
+            kept: list[Any] = []
+            while len(queue):
+                try:
+                    call = queue.recv_nowait()
+                except (ChannelEmpty, ChannelClosed):
+                    break
+                (found if call is not None and (numbers is None or call[0] in numbers) else kept).append(call)
+            if worker is None:
+                for key, call in list(self.backlog.items()) if numbers is None or not found else ():
+                    if numbers is None or call[0] in numbers:
+                        found.append(self.backlog.pop(key))
+                for call in kept[_FED:]:
+                    self.backlog[id(call)] = call
+                if self.backlog and len(kept) > _FED:
+                    # Those that were taken out stand before those that were waiting already.
+                    first = {id(call): call for call in kept[_FED:]}
+                    self.backlog = {**first, **self.backlog}
+                del kept[_FED:]
+            self._put_back(queue, kept)
+        if self.backlog:
+            self.want_collector()
+        if drop:
+            for call in found:
+                self.drop(call[0])
+        return bool(found)
+
+    def _put_back(self, queue: _native.Channel[Any], calls: Iterable[Any]) -> None:
+        for call in calls:
+            queue.send_nowait(call)
+
+    def _feed(self) -> None:
+        """Fill the queue from the backlog."""
+        with self.lock:
+            while self.backlog and len(self.jobs) < _FED:
+                call = self.backlog.pop(next(iter(self.backlog)))
+                self.jobs.send_nowait(call)
+            if self.closing and not self.backlog:
+                self.jobs.close()
+
+    def strike(self, number: int, wait: float) -> None:
+        """Throw a cancellation into a running call, and into nothing else."""
+        workers = self.workers_at(number)
+        if not workers and wait:
+            # Taken, but not announced yet: that comes within microseconds.
+            with contextlib.suppress(TimeoutError, ChannelEmpty), self._starts_lock:
+                self._note([self.starts.recv(wait)])
+            workers = self.workers_at(number)
+        for worker in workers:
+            with worker.cancelling:
+                self._strike(worker, number, wait)
+        self.want_collector()  # who starts the worker again
+
+    def _strike(self, worker: Worker, number: int, wait: float) -> None:
+        handle, cancels = worker.handle, worker.cancels
+        if handle is None:
+            return
+        worker.leaving = True
+        cancels.send_nowait(number)
+        self.read_starts()
+        if worker.current == number and (number in self.pending or number >= 1 << 40):
+            handle.cancel(wait)
+            cancels.send_nowait(STRUCK)
+        else:
+            cancels.send_nowait(WITHDRAWN)
+            worker.leaving = False
+
+    # Workers ------------------------------------------------------------------------------------------------------
+
+    def _order(self, work: Callable[..., None], *args: Any) -> None:
+        """Have a thread do what takes its time: start and close hosts."""
+        self._orders.append(lambda: work(*args))
+        with self.lock:
+            if self._builder is not None:
+                return
+            self._builder = builder = in_thread(self._build, f"{self.name} builder")
+        try:
+            builder.start()
+        except RuntimeError:  # the interpreter is on its way out: no more threads
+            self._build()
+
+    def _build(self) -> None:
+        while True:
+            try:
+                order = self._orders.popleft()
+            except IndexError:
+                with self.lock:
+                    if self._orders:
+                        continue
+                    self._builder = None
+                break
+            order()
+        self.results.send_nowait((0, STARTED, None, 0))  # whoever waits for the end looks again
+
+    def _launch(self, worker: Worker) -> None:
+        """Fill a place: open a host and start the loop in it."""
+        if worker.number not in self.workers or (self.closing and not self._has_calls()):
+            self._vacate(worker)
+            return
+        kind = self._kind_known or self.kind
+        try:
+            worker.host = Interpreter(kind, name=f"{self.name}_{worker.number}")
+            self._kind_known = worker.host.kind
+            self._start(worker)
+        except BaseException as error:
+            self._vacate(worker)
+            if self._kind_known is None or not isinstance(error, HostUnavailable):
+                self.break_down(f"no worker can be started: {error}", error)
+            else:
+                self._log_few(error)
+
+    def _vacate(self, worker: Worker) -> None:
+        if worker.host is None and self.workers.get(worker.number) is worker:
+            with self.lock:
+                del self.workers[worker.number]
+            self.take_own(worker)
+
+    def take_own(self, worker: Worker) -> None:
+        """Give the calls that were meant for a worker which is no more to the others."""
+        while len(worker.own):
+            try:
+                call = worker.own.recv_nowait()
+            except (ChannelEmpty, ChannelClosed):
+                return
+            if call is not None:
+                with contextlib.suppress(ChannelClosed):
+                    self.jobs.send_nowait(call)
+
+    def _start(self, worker: Worker) -> None:
+        """Run the loop in the worker's host; after a cancellation, again."""
+        assert worker.host is not None
+        worker.cancels = _native.Channel(None)
+        worker.current = None
+        settings = {**self._settings, "split_to": self.jobs.sender}
+        channels = (
+            self.jobs.receiver, worker.stop or worker.own.receiver, self.results.sender, self.starts.sender,
+            worker.cancels.receiver,
+        )  # fmt: skip
+        payload: Any = (
+            "name",
+            ("atoll._pool_worker", "serve", *_shipping.new_path()),
+            (),
+            (worker.number, settings, channels),
+            {},
+        )
+        worker.handle = _native.submit(worker.host.id, worker.host.kind, payload, None, f"{self.name}_{worker.number}")
+        worker.leaving = False
+        worker.handle.notify(self.results.sender, worker.number)
+
+    def _start_again(self, worker: Worker) -> None:
+        try:
+            self._start(worker)
+        except AtollError:  # somebody closed the host
+            if worker.stop is not None:
+                self.workers.pop(worker.number, None)
+            else:
+                self._replace(worker)
+
+    def _lend_hand(self, host: int, stop: _native.Receiver[Any]) -> None:
+        """Run another loop in a host, where a call is about to wait for other calls."""
+        for lender in list(self.workers.values()):
+            if lender.host is not None and lender.host.id == host and lender.stop is None:
+                hand = Worker(next(self._hands))
+                hand.host, hand.stop = lender.host, stop
+                self.workers[hand.number] = hand
+                self._start_again(hand)
+                return
+
+    def _on_end(self, number: int) -> None:
+        """A worker's loop has ended; why, its outcome says."""
+        worker = self.workers.get(number)
+        if worker is None or worker.handle is None or not worker.handle.done():
+            return
+        how, value = worker.handle.outcome()
+        worker.leaving = False
+        if worker.stop is not None and value != "struck":
+            del self.workers[number]
+            return
+        if how == "ok" and value == "struck":
+            self._start_again(worker)
+        elif how == "ok" and value == "retired" and self.workers.get(number) is worker and number < self.size:
+            self._replace(worker)
+        elif how == "ok":
+            self._remove(worker)
+        else:
+            self._on_death(worker, how, value)
+
+    def _replace(self, worker: Worker) -> None:
+        host, worker.host, worker.handle = worker.host, None, None
+        self._order(_close, host)
+        self._order(self._launch, worker)
+
+    def _remove(self, worker: Worker) -> None:
+        with self.lock:
+            self.workers.pop(worker.number, None)
+        self._order(_close, worker.host)
+        self.take_own(worker)
+
+    def _on_death(self, worker: Worker, how: str, value: Any) -> None:
+        self.read_starts()
+        error: BaseException
+        if how == "error":
+            error = load_failure(value)
+        else:
+            why = value if how == "died" else "it was cancelled"
+            error = HostDied(f"cannot finish the call (worker {worker.number} of pool {self.name!r} ended: {why})")
+        entry = self.pending.get(worker.current) if worker.current is not None else None
+        worker.deaths += 1
+        if entry is not None:
+            assert worker.current is not None
+            self.settle(worker.current, entry, FINISHED, None, error)
+        if how == "cancelled" and not self.closing and worker.deaths < _DEATHS_IN_A_ROW:
+            self._start_again(worker)
+            return
+        if worker.deaths >= _DEATHS_IN_A_ROW or self.closing:
+            self._remove(worker)
+            if not self.closing and not self.workers:
+                self.break_down(str(error), error)
+        else:
+            self._replace(worker)
+
+    def resize(self, size: int) -> None:
+        with self.lock:
+            before, self.size = self.size, size
+        for number in range(before, size):
+            worker = self.workers.get(number)
+            if worker is None:
+                worker = self.workers[number] = Worker(number)
+                self._order(self._launch, worker)
+        for number in range(size, before):
+            if (worker := self.workers.get(number)) is not None:
+                worker.leaving = True
+                worker.own.send_nowait(None)
+        if size < before:
+            self.want_collector()
+
+    def fork(self) -> None:
+        """This is a forked child now: nothing of the pool is here."""
+        self.forked = True
+        self.lock = threading.Lock()
+        error = AtollError(f"cannot get a result of pool {self.name!r} (this process was forked); ask in the parent")
+        for entry in list(self.pending.values()):
+            if type(entry) is PoolFuture:
+                entry.__dict__.update(_exception=error, _state=FINISHED)
+                entry.__dict__.pop("_condition", None)
+            else:
+                entry.__dict__.update(_error=error)
+        self.pending.clear()
+
+    # The end ------------------------------------------------------------------------------------------------------
+
+    def break_down(self, why: str, cause: BaseException) -> None:
+        """Nothing more can be done here: every call that waits fails, and so does every later `submit`."""
+        with self.lock:
+            if self.broken is not None:
+                return
+            self.broken = cause
+            self._why = why
+        self.closing = True
+        self._close_queues()
+        for number, entry in list(self.pending.items()):
+            error = self._new_broken()
+            self.settle(number, entry, FINISHED, None, error)
+        self.want_collector()
+
+    def _new_broken(self) -> AtollError:
+        error = self._broken_type(f"cannot use pool {self.name!r} ({self._why}); open a new one")
+        error.__cause__ = self.broken
+        return error
+
+    def shut_down(self, wait: bool, cancel_futures: bool, cancel_running: bool = False) -> None:
+        with self.lock:
+            self.closing = True
+        if cancel_futures:
+            self.take_back(None)
+            for number in list(self.workers):
+                with contextlib.suppress(KeyError):
+                    self.take_back(None, number)
+        if cancel_running:
+            for number in list(self.pending):
+                self.strike(number, 0.0)
+        self._close_queues()
+        if not wait:
+            if not self.over.is_set():
+                self.want_collector()
+            return
+        self.wait(_End(self), None)
+
+    def _close_queues(self) -> None:
+        with self.lock:
+            if not self.backlog or self.broken is not None:
+                self.jobs.close()
+        for worker in list(self.workers.values()):
+            worker.own.close()
+
+    def _has_calls(self) -> bool:
+        return bool(len(self.jobs) or self.backlog or any(len(worker.own) for worker in list(self.workers.values())))
+
+    def try_to_end(self) -> bool:
+        """Whether all is over: every worker has gone and its host is closed."""
+        if self.over.is_set():
+            return True
+        if not self.closing or self.workers or self._builder is not None or self._orders:
+            return False
+        for number, entry in list(self.pending.items()):
+            error = HostDied(f"cannot finish the call (the workers of pool {self.name!r} have gone)")
+            self.settle(number, entry, FINISHED, None, error)
+        self.over.set()
+        if self._collector is not None:
+            self._wake.send_nowait(True)
+        return True
+
+    def _log_few(self, error: BaseException) -> None:
+        import logging
+
+        logging.getLogger("atoll").warning(
+            "pool %r runs with %d workers instead of %d: %s", self.name, len(self.workers), self.size, error
+        )
+
+    def _log_broken_initializer(self, error: BaseException) -> None:
+        import logging
+
+        logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=error)
+
+
+class _End:
+    """Waits for the end of the pool."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def is_over(self) -> bool:
+        return self._core.try_to_end()
+
+    def follow(self, timeout: float | None) -> bool:
+        return self._core.over.wait(timeout)
+
+
+_TOO_LATE = "cannot get the result of the call (it has not ended after {timeout} s); wait longer"
+
+
+def _close(host: Interpreter | None) -> None:
+    if host is not None:
+        with contextlib.suppress(TimeoutError, AtollError):
+            host.close()

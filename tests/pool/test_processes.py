@@ -1,0 +1,128 @@
+"""Pools in whole programs: the first five minutes, the end of the process, forks, Ctrl-C."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from tests.conftest import Child
+
+type RunChild = Callable[[str], tuple[int, str, str]]
+
+
+def test_a_script_needs_no_guard(run_child: RunChild, kind: str) -> None:
+    code, out, err = run_child(f"""
+        import atoll
+
+        def f(x):
+            return x * x
+
+        with atoll.Pool(kind={kind!r}) as pool:
+            print(list(pool.map(f, range(10))))
+    """)
+    assert (code, out.strip(), err) == (0, "[0, 1, 4, 9, 16, 25, 36, 49, 64, 81]", "")
+
+
+def test_at_exit_a_pool_makes_the_calls_that_it_has(run_child: RunChild, kind: str) -> None:
+    code, out, err = run_child(f"""
+        import time
+        import atoll
+
+        def late(text):
+            time.sleep(0.3)
+            print(text)
+
+        pool = atoll.Pool(2, {kind!r})
+        pool.submit(late, "apple")
+    """)
+    assert (code, out.strip(), err) == (0, "apple", "")
+
+
+def test_at_exit_after_a_shutdown_without_waiting_calls_end_too(run_child: RunChild, kind: str) -> None:
+    code, out, err = run_child(f"""
+        import time
+        import atoll
+
+        def late(text):
+            time.sleep(0.3)
+            print(text)
+
+        pool = atoll.Pool(2, {kind!r})
+        pool.submit(late, "apple")
+        pool.shutdown(wait=False)
+    """)
+    assert (code, out.strip(), err) == (0, "apple", "")
+
+
+def test_no_calls_are_taken_after_the_end_has_begun(run_child: RunChild, kind: str) -> None:
+    _, out, err = run_child(f"""
+        import atexit
+
+        @atexit.register
+        def last():
+            try:
+                pool.submit(id, None)
+            except RuntimeError as error:
+                print(error)
+
+        import atoll
+        pool = atoll.Pool(1, {kind!r})
+        pool.submit(id, None).result()
+    """)
+    assert "cannot schedule new futures after shutdown" in out
+    assert err == ""
+
+
+def test_a_forked_child_is_refused_and_the_parent_goes_on(run_child: RunChild, kind: str) -> None:
+    code, out, err = run_child(f"""
+        import os, warnings
+        import atoll
+        warnings.simplefilter("ignore")
+
+        pool = atoll.Pool(1, {kind!r})
+        channel = atoll.Channel()
+        waiting = pool.submit(channel.receiver.recv)
+        child = os.fork()
+        if child == 0:
+            for use in (lambda: pool.submit(pow, 2, 3), lambda: pool.map(abs, [1]), lambda: waiting.result()):
+                try:
+                    use()
+                except atoll.AtollError as error:
+                    print("forked" in str(error), flush=True)
+            pool.shutdown()
+            os._exit(0)
+        os.waitpid(child, 0)
+        channel.send(5)
+        print(waiting.result(), pool.submit(pow, 2, 3).result())
+    """)
+    assert (code, out.split(), err) == (0, ["True", "True", "True", "5", "8"], "")
+
+
+@pytest.mark.parametrize(
+    "wait",
+    ["pool.submit(spin).result()", "next(pool.map(spin, range(4)))", "concurrent.futures.wait([pool.submit(spin)])"],
+)
+def test_ctrl_c_ends_a_wait_and_the_calls_of_the_block(
+    start_child: Callable[[str], Child], kind: str, wait: str
+) -> None:
+    child = start_child(f"""
+        import concurrent.futures
+        import sys
+        import atoll
+
+        def spin(*_):
+            print("spinning", flush=True)
+            while True:
+                pass
+
+        try:
+            with atoll.Pool(1, {kind!r}) as pool:
+                {wait}
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+    """)
+    child.wait_for_line("spinning")
+    child.wait_until_blocked()
+    child.interrupt()
+    code, out, err = child.end()
+    assert (code, out.strip(), err) == (0, "interrupted", "")
