@@ -61,10 +61,8 @@ def _perform(job: _native.Job) -> None:
     try:
         call = _prepare(job)
         value = job.run(*call) if around_task is None else job.run(around_task, call, {})
-    except Cancellation as cancellation:
-        end_cancelled(job, cancellation)
     except BaseException as error:
-        fail(job, error)
+        end(job, error)
     else:
         if type(value) is CoroutineType:
             del call
@@ -79,12 +77,9 @@ def _hand_over(job: _native.Job, body: CoroutineType[Any, Any, Any]) -> None:
         from . import _async_tasks
 
         _async_tasks.hand_over(job, body)
-    except Cancellation as cancellation:
-        body.close()
-        end_cancelled(job, cancellation)
     except BaseException as error:
         body.close()
-        fail(job, error)
+        end(job, error)
 
 
 def coroutines_task() -> tuple[int, str | None, int] | None:
@@ -103,11 +98,20 @@ def succeed(job: _native.Job, value: object) -> None:
         fail(job, error)
 
 
-def end_cancelled(job: _native.Job, cancellation: BaseException) -> None:
-    """The task ended by its cancellation."""
-    _release_frames(cancellation)
-    _flush()
-    job.cancelled()
+def end(job: _native.Job, error: BaseException) -> None:
+    """The task ended by this: by its cancellation, or it failed."""
+    if isinstance(error, Cancellation) or (job.is_cancelled() and _is_asyncios(error)):
+        _release_frames(error)
+        _flush()
+        job.cancelled()
+    else:
+        fail(job, error)
+
+
+def _is_asyncios(error: BaseException) -> bool:
+    """Whether it is what asyncio makes of a cancellation."""
+    asyncio: Any = sys.modules.get("asyncio.exceptions")
+    return asyncio is not None and isinstance(error, asyncio.CancelledError)
 
 
 def _prepare(job: _native.Job) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:

@@ -96,11 +96,9 @@ class HostLoop:
 
     async def _live(self) -> None:
         """Until the host closes, and all has ended."""
-        reader = reader_here()
-        number = reader.number()
-        closing = reader.futures[number] = self._loop.create_future()
-        reader.chime.watch_host(number)
-        await closing
+        closing = asyncio.Event()
+        reader_here().on_end = closing.set
+        await closing.wait()
         own = asyncio.current_task()
         grace = FIRST_GRACE
         while not self._end_if_idle(own):
@@ -134,7 +132,7 @@ class HostLoop:
 class _Work:
     """One job on the loop."""
 
-    __slots__ = ("_body", "_job", "_number", "_reader", "_was_cancelled", "task")
+    __slots__ = ("_body", "_job", "_number", "_reader", "task")
 
     task: asyncio.Task[None]
 
@@ -143,7 +141,6 @@ class _Work:
         self._body: Body | None = body
         self._reader = reader_here()
         self._number = self._reader.number()
-        self._was_cancelled = False
 
     def watch(self) -> None:
         """Hear of the next cancellation."""
@@ -155,7 +152,6 @@ class _Work:
     def _cancel(self, _: object) -> None:
         if self.task.done():
             return
-        self._was_cancelled = True
         self._job.notice_cancellation()
         self.task.cancel()
         self.watch()
@@ -171,18 +167,11 @@ class _Work:
                 del body
         except BaseException as error:
             # SystemExit and KeyboardInterrupt, too: they end their task, not the loop.
-            self._fail(error)
+            _agent.end(job, error)
         else:
             _agent.succeed(job, value)
         finally:
             self._reader.futures.pop(self._number, None)
-
-    def _fail(self, error: BaseException) -> None:
-        asked_for = self._was_cancelled or _native.host_closing()
-        if isinstance(error, Cancellation) or (isinstance(error, asyncio.CancelledError) and asked_for):
-            _agent.end_cancelled(self._job, error)
-        else:
-            _agent.fail(self._job, error)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

@@ -11,6 +11,9 @@ loop's waits may go on, and the futures of those waits by their numbers. There i
   its next step has taken nothing.
 - L3 A verb that is done at once does not touch the loop, but every `TURNS`th time it lets the loop run first: before it
   takes anything, so that a cancellation that strikes there loses nothing.
+- L4 A loop that sleeps hears that the task which runs it is cancelled (or, in a thread of the program's own, that the
+  host closes): all its asyncio tasks are cancelled then. What was thrown at the thread is withdrawn, or has ended the
+  loop already.
 """
 
 from __future__ import annotations
@@ -19,14 +22,17 @@ import asyncio
 import os
 import types
 import weakref
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from . import _native
-from ._errors import ChannelClosed
+from ._errors import Cancellation, ChannelClosed
 
 TURNS = 64
 """How many verbs may be done at once before the loop has its turn."""
+
+_END = 0
+"""The number that says: the task is cancelled, or the host closes."""
 
 MISSING: Any = object()
 """Stands for a `default` that was not given."""
@@ -40,14 +46,17 @@ _Waiting = _native.Waiting
 class Reader:
     """What an event loop listens to, and which future waits under which number."""
 
-    __slots__ = ("__weakref__", "_last", "_turns", "chime", "futures")
+    __slots__ = ("__weakref__", "_last", "_turns", "chime", "futures", "on_end")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.chime = _native.Chime()
         self.futures: Futures = {}
         self._last = 0
         self._turns = 0
+        # What to do instead of cancelling all. (Not a method of its own: with a cycle, it would outlive its loop.)
+        self.on_end: Callable[[], None] | None = None
         loop.add_reader(self.chime.descriptor, self._look)
+        self.chime.watch(_END)
 
     def number(self) -> int:
         """A number for a wait that no other wait of this loop has."""
@@ -63,10 +72,23 @@ class Reader:
         return True
 
     def _look(self) -> None:
-        for number in self.chime.take():
-            future = self.futures.get(number)
-            if future is not None:
-                wake(future)
+        try:
+            for number in self.chime.take():
+                future = self.futures.get(number)
+                if future is not None:
+                    wake(future)
+                elif number == _END:
+                    self._end()
+        except Cancellation:  # thrown at this thread, at this moment: asyncio would report it and go on
+            self._end()
+
+    def _end(self) -> None:
+        if self.on_end is not None:
+            self.on_end()
+            return
+        self.chime.notice_cancellation()
+        for task in asyncio.all_tasks():
+            task.cancel()
 
 
 def wake(future: asyncio.Future[None]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -299,3 +300,93 @@ def test_an_async_for_over_a_channel_ends_when_the_last_sender_is_gone() -> None
         return received
 
     assert run(main()) == list(range(100))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_cancelled_task_that_runs_a_loop_of_its_own_has_its_coroutines_cancelled(kind: str) -> None:
+    skip_unless_available(kind)
+
+    def work(there: atoll.Sender[str], gate: atoll.Receiver[str]) -> None:
+        import asyncio
+
+        async def main() -> None:
+            await there.asend("waiting")
+            try:
+                await gate.arecv()
+            finally:
+                await there.asend("cleaned up")
+
+        asyncio.run(main())
+
+    for _ in range(5):
+        there, gate = atoll.Channel[str](1), atoll.Channel[str](1)
+        task = atoll.spawn(work, there.sender, gate.receiver, kind=kind)
+        assert there.recv(timeout=30) == "waiting"
+
+        assert task.cancel()
+
+        task.join(30)
+        assert task.cancelled()
+        assert there.recv(timeout=30) == "cleaned up"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_loop_in_a_thread_of_the_program_ends_with_the_host(kind: str) -> None:
+    skip_unless_available(kind)
+
+    def leave_a_thread(there: atoll.Sender[str], gate: atoll.Receiver[str]) -> None:
+        import asyncio
+        import threading
+
+        async def main() -> None:
+            await there.asend("waiting")
+            try:
+                await gate.arecv()
+            except asyncio.CancelledError:
+                there.send_nowait("cancelled")
+
+        threading.Thread(target=lambda: asyncio.run(main())).start()
+
+    there, gate = atoll.Channel[str](None), atoll.Channel[str](1)
+    with atoll.Interpreter(kind=kind) as host:
+        host.call(leave_a_thread, there.sender, gate.receiver)
+        assert there.recv(timeout=30) == "waiting"
+
+    assert there.recv(timeout=30) == "cancelled"
+
+
+def test_waits_hold_on_to_nothing_when_they_are_over() -> None:
+    channel, other = atoll.Channel[Any](1), atoll.Channel[Any](1)
+    message = ["a", "message"]
+    sending, timer = other.sending(message), atoll.after(1000)
+    kept = (channel, other, message, sending, timer)
+
+    async def cancelled(coroutine: Any) -> None:
+        task = asyncio.ensure_future(coroutine)
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    async def main(times: int) -> None:
+        for _ in range(times):
+            await cancelled(channel.arecv())
+            await channel.asend(message)
+            await cancelled(channel.asend(message))
+            await other.asend(message)
+            await cancelled(atoll.aselect(sending, timer))
+            await atoll.aselect(channel, sending, timer)
+            await other.arecv()
+            with pytest.raises(TimeoutError):
+                await atoll.aselect(channel, timer, timeout=0)
+            with pytest.raises(atoll.CloneError):
+                await channel.asend(threading.Lock())
+
+    run(main(3))
+    gc.collect()
+    before = [sys.getrefcount(each) for each in kept], len(gc.get_objects())
+    run(main(100))
+    gc.collect()
+    after = [sys.getrefcount(each) for each in kept], len(gc.get_objects())
+
+    assert after[0] == before[0]
+    assert after[1] < before[1] + 100

@@ -145,6 +145,10 @@ impl Job {
         clone::decode(this.py(), this.state()?, payload)
     }
 
+    fn is_cancelled<'py>(this: ThisJob<'_, 'py>) -> Result<Owned<'py>> {
+        Ok(this.py().bool(this.task.is_cancelled()).to_owned())
+    }
+
     fn function<'py>(this: ThisJob<'_, 'py>) -> Result<Owned<'py>> {
         let function = this.body().work().job.function();
         match function {
@@ -283,6 +287,11 @@ impl Class for Job {
             c"run",
             c"Call fn(*args, **kwargs); a cancellation is raised inside of it and nowhere else.",
             Self::run,
+        ),
+        Method::without(
+            c"is_cancelled",
+            c"Whether somebody asked for the task's end.",
+            Self::is_cancelled,
         ),
         Method::without(
             c"depart",

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use atoll_core::client::{self, Begun, Case, Message, Op, RecvError, SendError};
 use atoll_py::class::{Class, This};
+use atoll_py::interpreter::{thread_ident, throw_into};
 use atoll_py::method::{Getter, Method};
 use atoll_py::slots::Slots;
 use atoll_py::types::{Exact, List};
@@ -13,6 +14,7 @@ use atoll_py::{Arguments, Attached, Borrowed, Owned, Result, Signature};
 use super::waiting::{Answer, Waiting};
 use crate::channel::{self, Held, parameters};
 use crate::clone;
+use crate::current;
 use crate::errors::{self, Verb};
 use crate::module::ModuleState;
 use crate::select::Wanted;
@@ -23,8 +25,8 @@ const TAKEN_AT_ONCE: usize = 256;
 /// See the module's documentation. Dropping it closes the descriptor.
 pub(super) struct Chime {
     // Dropped before the chime.
-    /// Tells the loop that its host closes.
-    closing: Mutex<Option<client::Watch>>,
+    /// Tells the loop that its task is cancelled or its host closes.
+    watch: Mutex<Option<client::Watch>>,
     chime: client::Chime,
 }
 
@@ -45,7 +47,7 @@ impl Chime {
         let [] = arguments.parse(py, &SIGNATURE)?;
         client::Chime::new(state.engine())
             .map(|chime| Chime {
-                closing: Mutex::new(None),
+                watch: Mutex::new(None),
                 chime,
             })
             .map_err(|error| {
@@ -168,18 +170,33 @@ impl Chime {
         Chime::begin(this, number, ops, answer)
     }
 
-    /// Has `number` rung when this interpreter's host closes.
-    fn watch_host<'py>(this: ThisChime<'_, 'py>, number: Borrowed<'_, 'py>) -> Result<Owned<'py>> {
+    /// Has `number` rung when the task of this thread is cancelled; on a thread without one, when its host closes.
+    fn watch<'py>(this: ThisChime<'_, 'py>, number: Borrowed<'_, 'py>) -> Result<Owned<'py>> {
         let (py, state) = (this.py(), this.state()?);
         let number = number_of(py, number)?;
-        let interrupt = state.engine().host_interrupt(state.host());
+        let interrupt = match current::get() {
+            Some(current) => Some(current.interrupt),
+            None => state.engine().host_interrupt(state.host()),
+        };
         let watch = interrupt.map(|interrupt| this.body().chime.watch(&interrupt, number));
-        let mut closing = this
-            .body()
-            .closing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *closing = watch;
+        let kept = &this.body().watch;
+        let before = std::mem::replace(
+            &mut *kept.lock().unwrap_or_else(PoisonError::into_inner),
+            watch,
+        );
+        drop(before);
+        Ok(py.none().to_owned())
+    }
+
+    /// The cancellation of this thread's task has reached its code, by way of the loop.
+    fn notice_cancellation<'py>(this: ThisChime<'_, 'py>) -> Result<Owned<'py>> {
+        let py = this.py();
+        if let Some(task) = current::get().and_then(|current| current.task)
+            && task.claim_cancellation()
+        {
+            // SAFETY: null withdraws what is pending for this very thread.
+            unsafe { throw_into(py, thread_ident(), std::ptr::null_mut()) };
+        }
         Ok(py.none().to_owned())
     }
 
@@ -270,9 +287,14 @@ What an event loop listens to for its waits in Atoll: one descriptor, readable w
             Self::select,
         ),
         Method::with_one(
-            c"watch_host",
-            c"Have this number rung when this interpreter's host closes.",
-            Self::watch_host,
+            c"watch",
+            c"Have this number rung when this thread's task is cancelled; without one, when its host closes.",
+            Self::watch,
+        ),
+        Method::without(
+            c"notice_cancellation",
+            c"The cancellation of this thread's task has reached its code.",
+            Self::notice_cancellation,
         ),
         Method::END,
     ];
