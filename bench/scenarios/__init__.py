@@ -1,6 +1,7 @@
 """What is measured. Each scenario names its contenders; the first is ours, the others are compared with it."""
 
 from bench.scenarios.clones import CLONES
+from bench.scenarios.compat import COMPAT
 from bench.scenarios.idle import IDLE
 from bench.scenarios.isolates import ISOLATES
 from bench.scenarios.scenario import Scenario
@@ -10,5 +11,5 @@ from bench.scenarios.trips import TRIPS
 from bench.scenarios.wakeups import WAKEUPS
 
 SCENARIOS: dict[str, Scenario] = {
-    scenario.name: scenario for scenario in (*STREAMS, *TRIPS, *CLONES, *TASKS, *IDLE, *ISOLATES, *WAKEUPS)
+    scenario.name: scenario for scenario in (*STREAMS, *TRIPS, *CLONES, *TASKS, *IDLE, *ISOLATES, *WAKEUPS, *COMPAT)
 }
