@@ -28,8 +28,10 @@ pub(super) enum Step<'py> {
     Part(usize),
     /// Into an object, to that attribute: `.name`.
     Attribute(Owned<'py>),
-    /// Into what an object is rebuilt with: its class or callable, or the arguments.
-    Called(usize),
+    /// Into what makes an object anew.
+    Callable,
+    /// Into an argument for that.
+    Argument(usize),
     /// Into a part that has no name.
     Hidden,
 }
@@ -81,8 +83,8 @@ fn write_step(py: Attached<'_>, path: &mut String, step: &Step<'_>) {
                 write!(path, ".{}", written_key(py, name.borrow()))
             }
         },
-        Step::Called(0) => write!(path, ".__class__"),
-        Step::Called(_) => write!(path, ".args"),
+        Step::Callable => write!(path, ".__class__"),
+        Step::Argument(index) => write!(path, ".args[{index}]"),
         Step::Hidden => Ok(()),
         Step::Part(part) => write!(path, ".{}", ["start", "stop", "step"][*part]),
     };

@@ -56,8 +56,13 @@ pub(super) struct Helpers {
     pub(super) set_state: Stored,
     pub(super) ship: Stored,
     pub(super) new_object: Stored,
+    /// The name `__reduce_ex__` and the number of the protocol.
+    pub(super) reduce_ex: [Stored; 2],
     reducers: Stored,
 }
+
+/// What objects are asked to take themselves apart for.
+const PROTOCOL: i64 = 5;
 
 /// More plans than these are not kept.
 const MOST: usize = 4096;
@@ -81,6 +86,10 @@ impl Plans {
             set_state: get(c"set_state")?,
             ship: get(c"ship")?,
             new_object: get(c"_new_object")?,
+            reduce_ex: [
+                py.string("__reduce_ex__")?.interned().store(),
+                py.int(PROTOCOL)?.store(),
+            ],
             reducers: py
                 .import(c"copyreg")?
                 .borrow()
@@ -200,7 +209,7 @@ fn release(py: Attached<'_>, plans: Vec<Arc<Plan>>) {
 }
 
 impl Helpers {
-    fn each(&self) -> [&Stored; 9] {
+    fn each(&self) -> [&Stored; 11] {
         [
             &self.plan,
             &self.find,
@@ -210,11 +219,14 @@ impl Helpers {
             &self.set_state,
             &self.ship,
             &self.new_object,
+            &self.reduce_ex[0],
+            &self.reduce_ex[1],
             &self.reducers,
         ]
     }
 
     fn each_stored_owned(self, give_back: impl FnMut(Stored)) {
+        let [name, protocol] = self.reduce_ex;
         [
             self.plan,
             self.find,
@@ -224,6 +236,8 @@ impl Helpers {
             self.set_state,
             self.ship,
             self.new_object,
+            name,
+            protocol,
             self.reducers,
         ]
         .into_iter()

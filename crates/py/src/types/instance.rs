@@ -109,6 +109,30 @@ impl<'a, 'py> Borrowed<'a, 'py> {
         }
     }
 
+    /// `self.name(*arguments)`, for an interned name, with at most three arguments.
+    ///
+    /// Returns: owned. Needs: attached. May run Python: yes.
+    pub fn call_named(
+        self,
+        name: Borrowed<'_, '_>,
+        arguments: &[Borrowed<'_, '_>],
+    ) -> Result<Owned<'py>> {
+        let mut all = [self.as_ptr(); 4];
+        for (place, argument) in all[1..].iter_mut().zip(arguments) {
+            *place = argument.as_ptr();
+        }
+        // SAFETY: attached, live objects, as many as it says; no keywords.
+        unsafe {
+            let result = ffi::PyObject_VectorcallMethod(
+                name.as_ptr(),
+                all.as_ptr(),
+                1 + arguments.len().min(3),
+                std::ptr::null_mut(),
+            );
+            Owned::from_result(self.py(), result)
+        }
+    }
+
     /// `self[key] = value`.
     ///
     /// Needs: attached. May run Python: yes.

@@ -128,17 +128,6 @@ impl<'a, 'py> Tuple<'a, 'py> {
         unsafe { Owned::from_result(py, ffi::PyTuple_New(len.cast_signed())) }
     }
 
-    /// The tuple without its first item.
-    ///
-    /// Returns: owned. Needs: attached. May run Python: no.
-    pub fn without_first(self) -> Result<Owned<'py>> {
-        // SAFETY: attached, a tuple (T1).
-        unsafe {
-            let rest = ffi::PyTuple_GetSlice(self.0.as_ptr(), 1, self.len().cast_signed());
-            Owned::from_result(self.0.py(), rest)
-        }
-    }
-
     /// A tuple of these objects.
     ///
     /// Returns: owned. Needs: attached. May run Python: no.

@@ -10,15 +10,13 @@ use atoll_py::{Borrowed, FREE_THREADED, Owned, Result};
 use super::sink::Met;
 use super::walk::{Call, Frame, Items, Walk};
 use super::{Refusal, Written};
-use crate::clone::plans::{How, Plan, items};
+use crate::clone::plans::{How, Plan, Plans, items};
 
 /// Memory of at least this many bytes travels beside the message instead of inside of it.
 const REGION_BYTES: usize = 64 * 1024;
 
 /// The function that gives back what travels by value.
 const LOADER: (&str, &str) = ("atoll._clone", "load_shipped");
-
-const PROTOCOL: i64 = 5;
 
 impl<'a, 'py> Walk<'a, 'py, '_> {
     /// Writes an object of any type, or its head.
@@ -242,7 +240,7 @@ impl<'a, 'py> Walk<'a, 'py, '_> {
             self.sink.writer.reference(earlier);
             return Ok(());
         }
-        let reduction = match reduction(object, reducer) {
+        let reduction = match reduction(&self.sink.state.plans, object, reducer) {
             Ok(reduction) => self.sink.keep(reduction),
             Err(raised) => return Err(Box::new(Refusal::Apart(object, raised))),
         };
@@ -292,16 +290,15 @@ impl<'a, 'py> Walk<'a, 'py, '_> {
             return Err(Box::new(Refusal::Type(object)));
         };
         let mut parts = Parts::NONE;
-        let (mut callable, mut arguments) = (callable, arguments);
         let new_object = self.sink.state.plans.helpers(py)?.new_object.get(py);
         // SAFETY: Python code made it, so it is complete.
-        let given_items = unsafe { given.items() };
+        let mut arguments = unsafe { given.items() };
+        let mut callable = callable;
         if callable.is(new_object)
-            && let [class, ..] = given_items
+            && let [class, rest @ ..] = arguments
         {
             parts = parts.with(Parts::BARE);
-            callable = *class;
-            arguments = self.sink.keep(given.without_first()?);
+            (callable, arguments) = (*class, rest);
         }
         let mut following = Vec::new();
         let part = |index: usize| rest.get(index).copied().filter(|part| !part.is_none());
@@ -335,8 +332,23 @@ impl<'a, 'py> Walk<'a, 'py, '_> {
             head,
             parts,
         };
-        let frame = self.items(&[callable, arguments], Items::Call(call))?;
-        self.enter(frame)
+        // The tuple of the arguments is nobody's: it is not noted, and written without its first item where that is the class.
+        self.enter(Frame::Items {
+            items: arguments,
+            next: 0,
+            of: Items::Call(call),
+        })?;
+        match self.sink.memo.get(callable.as_ptr().addr()) {
+            Some(earlier) => {
+                self.sink.writer.reference(earlier);
+                self.sink.writer.tuple(arguments.len());
+                Ok(())
+            }
+            None => {
+                let frame = self.items(&[callable], Items::Callable(arguments.len()))?;
+                self.enter(frame)
+            }
+        }
     }
 
     /// What Python code gave for a part of `object`, kept until the walk ends.
@@ -381,14 +393,19 @@ impl<'a, 'py> Walk<'a, 'py, '_> {
 
 /// What the object says that it is made of.
 fn reduction<'py>(
+    plans: &Plans,
     object: Borrowed<'_, 'py>,
     reducer: Option<Borrowed<'_, 'py>>,
 ) -> Result<Owned<'py>> {
     match reducer {
         Some(reducer) => reducer.call(&[object]),
         None => {
-            let protocol = object.py().int(PROTOCOL)?;
-            object.call_method(c"__reduce_ex__", &[protocol.borrow()])
+            let helpers = plans.helpers(object.py())?;
+            let [name, protocol] = helpers
+                .reduce_ex
+                .each_ref()
+                .map(|stored| stored.get(object.py()));
+            object.call_named(name, &[protocol])
         }
     }
 }

@@ -36,7 +36,9 @@ pub(in crate::clone) enum Items<'a, 'py> {
     List,
     Tuple,
     Slice,
-    /// The callable and the arguments that an object is rebuilt with.
+    /// The callable that an object is rebuilt with, before a tuple of so many arguments.
+    Callable(usize),
+    /// The arguments that an object is rebuilt with.
     Call(Call<'a, 'py>),
     /// The parts of an object that was rebuilt by a call.
     Parts(Parts),
@@ -75,7 +77,7 @@ impl<'py> Frame<'_, 'py> {
                 of: Items::Slice, ..
             } => "slice",
             Frame::Items {
-                of: Items::Call(_) | Items::Parts(_),
+                of: Items::Callable(_) | Items::Call(_) | Items::Parts(_),
                 ..
             } => "object",
             Frame::Dict { .. } => "dict",
@@ -100,7 +102,15 @@ impl<'py> Frame<'_, 'py> {
                 next,
                 of: Items::Call(_),
                 ..
-            } => Step::Called(next - 1),
+            } => match next.checked_sub(1) {
+                Some(index) => Step::Argument(index),
+                // Its callable comes first.
+                None => Step::Hidden,
+            },
+            Frame::Items {
+                of: Items::Callable(_),
+                ..
+            } => Step::Callable,
             Frame::Items {
                 of: Items::Parts(_),
                 ..
@@ -326,12 +336,16 @@ impl<'a, 'py> Walk<'a, 'py, '_> {
         if self.frames.len() <= self.hashed_from {
             self.hashed_from = usize::MAX;
         }
-        if let Some(Frame::Items {
-            of: Items::Call(call),
-            ..
-        }) = closed
-        {
-            self.called(call);
+        match closed {
+            Some(Frame::Items {
+                of: Items::Callable(arguments),
+                ..
+            }) => self.sink.writer.tuple(arguments),
+            Some(Frame::Items {
+                of: Items::Call(call),
+                ..
+            }) => self.called(call),
+            _ => {}
         }
     }
 }

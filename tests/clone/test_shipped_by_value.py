@@ -1,0 +1,120 @@
+"""Classes and functions that cannot be imported: they travel by value, once per content and interpreter."""
+
+from __future__ import annotations
+
+import types
+from typing import Any
+
+import pytest
+from tests.kinds import kind  # noqa: F401 - a fixture of every test here
+
+import atoll
+
+
+class Job:
+    """Of a module that travels by value, as those of scripts do."""
+
+    factor = 2
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def doubled(self) -> int:
+        return self.number * self.factor
+
+
+def receive(receiver: atoll.Receiver[Any], back: atoll.Sender[Any]) -> list[bool]:
+    """Take two messages, send both back, say what held."""
+    first, second = receiver.recv(timeout=30), receiver.recv(timeout=30)
+    back.send([first, second])
+    return [type(first[0]) is type(second[0]), type(first[0]) is type(first[1]), first[0].doubled() == 2]
+
+
+def test_a_class_is_the_same_object_each_time_it_arrives() -> None:
+    there: atoll.Channel[Any] = atoll.Channel(4)
+    back: atoll.Channel[Any] = atoll.Channel(4)
+    task = atoll.spawn(receive, there.receiver, back.sender)
+    there.send([Job(1), Job(2)])
+    there.send([Job(3)])
+    assert task.result(timeout=60) == [True, True, True]
+    first, second = back.recv(timeout=30)
+    assert [type(job) for job in (*first, *second)] == [Job] * 3
+
+
+def make_and_return() -> Any:
+    class Local:
+        def hello(self) -> str:
+            return "hello"
+
+    return [Local(), Local()]
+
+
+def test_a_class_that_was_made_elsewhere_arrives_with_its_methods() -> None:
+    first, second = atoll.run(make_and_return)
+    assert type(first) is type(second)
+    assert first.hello() == "hello"
+    assert type(atoll.clone(first)) is type(first)
+
+
+def test_a_class_that_was_redefined_is_another_class() -> None:
+    def define(answer: int) -> type:
+        class Redefined:
+            def answer(self) -> int:
+                return answer
+
+        return Redefined
+
+    for answer in (1, 2):
+        cls = define(answer)
+        assert atoll.clone(cls) is cls
+        assert atoll.run(lambda value: value.answer(), cls()) == answer
+
+
+def test_a_method_that_changes_is_up_to_date_where_it_arrives() -> None:
+    class Changing:
+        def answer(self) -> int:
+            return 1
+
+    value = Changing()
+    assert atoll.run(lambda value: value.answer(), value) == 1
+    Changing.answer = lambda self: 2  # type: ignore[method-assign]
+    assert atoll.run(lambda value: value.answer(), value) == 2
+
+
+def test_functions_and_their_closures_travel_in_messages() -> None:
+    base = 10
+    copies = atoll.clone([lambda number: number + base, lambda: Job(base).doubled()])
+    assert (copies[0](1), copies[1]()) == (11, 20)
+
+
+def test_a_function_may_hold_the_end_of_a_channel() -> None:
+    channel: atoll.Channel[int] = atoll.Channel(1)
+    sender = channel.sender
+
+    def answer(number: int) -> None:
+        sender.send(number)
+
+    atoll.clone({"call": answer})["call"](5)
+    assert channel.recv(timeout=30) == 5
+
+
+def test_a_closure_that_cannot_travel_is_refused_with_its_name() -> None:
+    generator = (number for number in ())
+    with pytest.raises(atoll.CloneError) as caught:
+        atoll.clone({"jobs": [lambda: generator]})
+    assert caught.value.path.startswith("value['jobs'][0] → generator in ")
+    assert caught.value.type_name == "generator"
+
+
+def test_a_module_made_at_run_time_is_refused() -> None:
+    with pytest.raises(atoll.CloneError, match="sys.path"):
+        atoll.clone([types.ModuleType("made_here")])
+
+
+def test_an_object_that_another_version_could_not_run_says_so() -> None:
+    from atoll import _clone
+
+    key, blob, ends = _clone.ship(lambda: 1)
+    with pytest.raises(atoll.CloneError, match="does not understand"):
+        _clone.load_shipped(b"another content...", b"\0" * 4 + blob[4:], ends)
+    assert _clone.load_shipped(key, blob, ends) is not None
