@@ -33,6 +33,10 @@ around_task: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any
 """In an isolate, what calls the functions of tasks."""
 
 
+_has_loop = False
+"""Whether there has been an async task here."""
+
+
 def serve() -> None:
     """Do the jobs of this thread's host until the host closes; the native side calls it on each thread it starts."""
     # Nothing ends the original early on any thread but an isolate's first.
@@ -50,9 +54,10 @@ def _do_jobs() -> None:
     while (job := _native.next_job()) is not None:
         _perform(job)
         del job
-    async_tasks = sys.modules.get("atoll._async_tasks")
-    if async_tasks is not None and _native.host_closing():
-        async_tasks.wait_for_end()
+    if _has_loop and _native.host_closing():
+        from . import _async_tasks  # another thread may be in the middle of this import
+
+        _async_tasks.wait_for_end()
     _forget_thread()
 
 
@@ -73,6 +78,8 @@ def _perform(job: _native.Job) -> None:
 
 def _hand_over(job: _native.Job, body: CoroutineType[Any, Any, Any]) -> None:
     """The function was an async one: its coroutine runs on the host's event loop."""
+    global _has_loop
+    _has_loop = True
     try:
         from . import _async_tasks
 
@@ -84,8 +91,8 @@ def _hand_over(job: _native.Job, body: CoroutineType[Any, Any, Any]) -> None:
 
 def coroutines_task() -> tuple[int, str | None, int] | None:
     """The task that the running coroutine belongs to: id, name, host."""
-    async_tasks = sys.modules.get("atoll._async_tasks")
-    found: tuple[int, str | None, int] | None = None if async_tasks is None else async_tasks.current.get()
+    variable = getattr(sys.modules.get("atoll._async_tasks"), "current", None)
+    found: tuple[int, str | None, int] | None = None if variable is None else variable.get()
     return found
 
 
@@ -100,7 +107,9 @@ def succeed(job: _native.Job, value: object) -> None:
 
 def end(job: _native.Job, error: BaseException) -> None:
     """The task ended by this: by its cancellation, or it failed."""
-    if isinstance(error, Cancellation) or (job.is_cancelled() and _is_asyncios(error)):
+    # A loop may hear of its host's end before the engine has come to cancelling its tasks.
+    asked_for = job.is_cancelled() or _native.host_closing()
+    if isinstance(error, Cancellation) or (asked_for and _is_asyncios(error)):
         _release_frames(error)
         _flush()
         job.cancelled()

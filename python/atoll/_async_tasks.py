@@ -126,6 +126,7 @@ class HostLoop:
         # The loop itself knows its tasks by weak references.
         self._tasks.add(work.task)
         work.task.add_done_callback(self._tasks.discard)
+        work.task.add_done_callback(work.see_to_end)
         work.watch()
 
 
@@ -156,6 +157,14 @@ class _Work:
         self.task.cancel()
         self.watch()
 
+    def see_to_end(self, _: object) -> None:
+        """A task that was cancelled before its first step has not performed anything."""
+        body, self._body = self._body, None
+        if body is not None:
+            body.close()
+            _agent.end(self._job, asyncio.CancelledError())
+        self._reader.futures.pop(self._number, None)
+
     async def perform(self) -> None:
         job = self._job
         body, self._body = self._body, None
@@ -170,8 +179,6 @@ class _Work:
             _agent.end(job, error)
         else:
             _agent.succeed(job, value)
-        finally:
-            self._reader.futures.pop(self._number, None)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import random
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -334,6 +335,32 @@ def test_a_closing_host_ends_coroutines_that_swallow_their_cancellation_once(kin
     caller.join()
 
     assert isinstance(outcome[0], atoll.TaskCancelled)
+
+
+def test_tasks_that_are_cancelled_at_once_are_cancelled_wherever_they_were(spawn: Spawn) -> None:
+    gate, there = atoll.Channel[int](1), atoll.Channel[int](None)
+    for _ in range(10):
+        tasks = [spawn(wait_at, gate.receiver, there.sender) for _ in range(20)]
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            task.join(30)
+            assert task.cancelled()
+
+
+def test_a_host_that_closes_while_tasks_arrive_ends_every_one_of_them(kind: str) -> None:
+    how, target, ends, region = _shipping.pack(wait_at)
+    chance = random.Random(kind)
+    for _ in range(20):
+        gate, there = atoll.Channel[int](1), atoll.Channel[int](None)
+        payload = (how, target, ends, (gate.receiver, there.sender), {})
+        with atoll.Interpreter(kind=kind) as host:
+            tasks = [atoll.Task._of(_native.submit(host.id, kind, payload, region, None)) for _ in range(20)]
+            for _ in range(chance.randrange(3)):
+                there.recv(timeout=30)
+        for task in tasks:
+            task.join(30)
+            assert task.cancelled(), task
 
 
 def test_hosts_with_a_loop_open_and_close_again_and_again(kind: str) -> None:
