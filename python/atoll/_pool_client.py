@@ -183,6 +183,7 @@ class Client(ABC):
         known = self._named.get(id(fn))
         if known is not None and known.means(fn, path):
             return known.shipment
+        _shipping.refuse_async(fn, "give", " to a pool")
         how, target, ends, region = _shipping.pack(fn, path)
         if region is None:
             if "." not in target[1]:

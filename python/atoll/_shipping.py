@@ -486,12 +486,12 @@ def _refuse_async_generator(fn: Any) -> None:
         )
 
 
-def refuse_async(fn: Any, verb: str) -> None:
-    """Raise TypeError for an async function, where only the value of a call will do."""
+def refuse_async(fn: Any, verb: str, place: str = "") -> None:
+    """Raise TypeError for an async function, where only what a call returns will do."""
     if _flags_of(fn) & _CO_COROUTINE:
         name = _name_of(fn)
         raise TypeError(
-            f"cannot {verb} {name} in other interpreters (it is an async function); "
+            f"cannot {verb} {name}{place} (it is an async function); "
             f"spawn() it, or pass a function that calls asyncio.run({name}(...))"
         )
 

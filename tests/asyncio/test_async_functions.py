@@ -382,8 +382,11 @@ def test_async_generators_and_map_are_refused_with_a_way_out() -> None:
 
     with pytest.raises(TypeError, match=r"async generator function, whose values have nowhere to go\); pass an async"):
         atoll.spawn(count)
-    with pytest.raises(TypeError, match=r"cannot map double in other interpreters \(it is an async function\)"):
+    with pytest.raises(TypeError, match=r"cannot map double \(it is an async function\); spawn\(\) it"):
         atoll.map(double, [1, 2])
+    with atoll.Pool(1, kind="interpreter") as pool:
+        with pytest.raises(TypeError, match=r"cannot give double to a pool \(it is an async function\)"):
+            pool.submit(double, 1)
 
 
 def test_uvloop_is_used_in_isolates_where_it_is_installed() -> None:

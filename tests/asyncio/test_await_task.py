@@ -103,3 +103,13 @@ def test_a_task_is_awaited_in_another_interpreter_that_spawned_it() -> None:
         return asyncio.run(main())
 
     assert atoll.run(outer, kind="interpreter") == 30
+
+
+def test_what_a_pool_computes_is_awaited_by_way_of_asyncio_itself() -> None:
+    async def main() -> list[int]:
+        loop = asyncio.get_running_loop()
+        with atoll.Pool(2, kind="interpreter") as pool:
+            futures = [asyncio.wrap_future(pool.submit(pow, number, 2)) for number in range(5)]
+            return [*await asyncio.gather(*futures), await loop.run_in_executor(pool, abs, -7)]
+
+    assert run(main()) == [0, 1, 4, 9, 16, 7]
