@@ -181,12 +181,20 @@ def test_numpy_of_another_version_computes_what_ours_does(other: OtherPython, tm
     if installed.returncode != 0:
         (pytest.fail if os.environ.get("ATOLL_REQUIRE_ISOLATES") else pytest.skip)(installed.stderr)
 
-    from tests.isolates import workloads
+    # In a process of its own: one more environment takes a place for good.
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import sys\n"
+        "import atoll\n"
+        "from tests.isolates import workloads\n"
+        "with atoll.Interpreter(kind='isolate', python=sys.argv[1], path=[sys.argv[2]]) as host:\n"
+        "    there = host.call(workloads.numpy, 5)\n"
+        "assert workloads.same(there, workloads.numpy(5)), there\n"
+        "print('the same')\n"
+    )
+    done = run_python(str(program), str(folder / "bin" / "python"), str(ROOT))
 
-    with atoll.Interpreter(kind="isolate", python=folder / "bin" / "python", path=[str(ROOT)]) as host:
-        there = host.call(workloads.numpy, 5)
-
-    assert workloads.same(there, workloads.numpy(5))
+    assert check(done).split() == ["the", "same"]
 
 
 @each_other
