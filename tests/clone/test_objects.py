@@ -205,6 +205,15 @@ def test_cycles_through_instances_sets_and_tuples_are_kept() -> None:
     assert len(copy.children) == 2
 
 
+def test_a_frozenset_that_an_element_refers_to_arrives() -> None:
+    node = Node(None)
+    frozen = frozenset({node})
+    node.pair = (frozen,)
+    for copy in (atoll.clone(frozen), atoll.clone([frozen, frozen])[1], atoll.clone(node).pair[0]):
+        (member,) = copy
+        assert member.pair == (frozenset({member}),)
+
+
 class Called:
     """Rebuilt by a call with what may refer back to it."""
 

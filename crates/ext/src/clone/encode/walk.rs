@@ -28,7 +28,12 @@ pub(in crate::clone) enum Frame<'a, 'py> {
         attributes: bool,
     },
     /// A set or frozenset.
-    Set { set: Set<'a, 'py>, position: isize },
+    Set {
+        set: Set<'a, 'py>,
+        position: isize,
+        /// A frozenset, which exists only when it is complete: where it starts.
+        frozen: Option<Position>,
+    },
 }
 
 #[derive(Clone, Copy)]
@@ -214,7 +219,7 @@ impl<'a, 'py> Walk<'a, 'py, '_> {
                     }
                 }
             }
-            Frame::Set { set, position } => {
+            Frame::Set { set, position, .. } => {
                 // SAFETY: K1 (or W1: the set is a snapshot): it does not change during the walk.
                 while let Some(element) = unsafe { set.next(position) } {
                     if !sink.leaf(element) {
@@ -282,14 +287,25 @@ impl<'a, 'py> Walk<'a, 'py, '_> {
                 }
                 let set = sink.still_set(set)?;
                 sink.writer.set(set.len());
-                Frame::Set { set, position: 0 }
+                Frame::Set {
+                    set,
+                    position: 0,
+                    frozen: None,
+                }
             }
             Exact::FrozenSet(set) => {
-                if sink.repeats(object) {
+                // Met again inside of itself, by way of an element's state, it is written again.
+                if let Some(earlier) = sink.memo.get(object.as_ptr().addr()) {
+                    sink.writer.reference(earlier);
                     return Ok(());
                 }
+                let frozen = Some(sink.writer.position());
                 sink.writer.frozenset(set.len());
-                Frame::Set { set, position: 0 }
+                Frame::Set {
+                    set,
+                    position: 0,
+                    frozen,
+                }
             }
             Exact::Slice(slice) => {
                 if sink.repeats(object) {
@@ -345,6 +361,13 @@ impl<'a, 'py> Walk<'a, 'py, '_> {
                 of: Items::Call(call),
                 ..
             }) => self.called(call),
+            Some(Frame::Set {
+                set,
+                frozen: Some(head),
+                ..
+            }) => {
+                self.sink.memo.note(set.as_object().as_ptr().addr(), head);
+            }
             _ => {}
         }
     }
