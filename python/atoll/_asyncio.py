@@ -205,8 +205,17 @@ async def outcome_of(waiting: _native.Waiting, number: int, futures: Futures) ->
 
 
 def _cancel_later() -> None:
-    """The other side of a rendezvous was faster than the cancellation: it strikes at the task's next `await`."""
+    """The other side of a rendezvous was faster than the cancellation: it strikes at the task's next `await`.
+
+    Not by `cancel()` here: a task that returns in this very step would lose its result to it.
+    """
     task = asyncio.current_task()
     if task is not None:
+        asyncio.get_running_loop().call_soon(_strike, task)
+
+
+def _strike(task: asyncio.Task[Any]) -> None:
+    # A timeout that is over meanwhile has taken its request back.
+    if not task.done() and task.cancelling():
         task.uncancel()
         task.cancel()

@@ -110,17 +110,91 @@ def test_a_message_that_a_rendezvous_handed_over_is_returned_and_the_cancellatio
     run(main())
 
 
-def test_a_timeout_that_comes_with_the_message_of_a_rendezvous_gives_the_message() -> None:
+def test_a_task_that_only_receives_has_the_message_as_its_result_although_it_was_cancelled() -> None:
+    async def main() -> None:
+        channel = atoll.Channel[str](0)
+        receiving = asyncio.create_task(channel.arecv())
+        await blocked(channel, receivers=1)
+        channel.send("from hand to hand")
+        receiving.cancel()
+        assert await receiving == "from hand to hand"
+        sending = asyncio.create_task(channel.asend("back"))
+        await blocked(channel, senders=1)
+        assert channel.recv_nowait() == "back"
+        sending.cancel()
+        assert await sending is None
+
+    run(main())
+
+
+def test_a_timeout_that_comes_with_the_message_of_a_rendezvous_gives_the_message_and_is_over() -> None:
     async def main() -> str:
         channel = atoll.Channel[str](0)
+        loop = asyncio.get_running_loop()
         async with asyncio.timeout(None) as limit:
-            waiting = asyncio.ensure_future(channel.arecv())
-            await blocked(channel, receivers=1)
-            channel.send("in time")
-            limit.reschedule(asyncio.get_running_loop().time() + 1000)
-            return await waiting
+            # Both in one turn of the loop: the message is handed over, and the time is up.
+            loop.call_soon(channel.send, "in time")
+            loop.call_soon(limit.reschedule, 0)
+            message = await channel.arecv()
+        for _ in range(5):
+            await asyncio.sleep(0)  # nothing strikes any more
+        return message
 
     assert run(main()) == "in time"
+
+
+@pytest.mark.slow
+def test_coroutines_in_many_hosts_lose_and_double_nothing_while_they_are_cancelled() -> None:
+    async def produce(sender: atoll.Sender[int], first: int) -> list[int]:
+        import asyncio
+        import random
+
+        chance, sent = random.Random(first), []
+        for number in range(first, first + 200):
+            sending = asyncio.ensure_future(sender.asend(number))
+            for _ in range(chance.randrange(4)):
+                await asyncio.sleep(0)
+            if chance.random() < 0.3:
+                sending.cancel()
+            try:
+                await sending
+                sent.append(number)
+            except asyncio.CancelledError:
+                pass
+        return sent
+
+    async def consume(receiver: atoll.Receiver[int], seed: int) -> list[int]:
+        import asyncio
+        import random
+
+        import atoll
+
+        chance, got = random.Random(seed), []
+        while True:
+            verb = receiver.arecv() if chance.random() < 0.5 else atoll.aselect(receiver)
+            receiving = asyncio.ensure_future(verb)
+            for _ in range(chance.randrange(4)):
+                await asyncio.sleep(0)
+            if chance.random() < 0.3:
+                receiving.cancel()
+            try:
+                message = await receiving
+            except asyncio.CancelledError:
+                continue
+            except atoll.ChannelClosed:
+                return got
+            got.append(message[1] if isinstance(message, tuple) else message)
+
+    kinds = ("interpreter", "isolate" if atoll.capabilities()["isolate"].available else "interpreter")
+    for capacity in (0, 1, 3, None):
+        channel = atoll.Channel[int](capacity)
+        producers = [atoll.spawn(produce, channel.sender, number * 1000, kind=kinds[number % 2]) for number in range(4)]
+        consumers = [atoll.spawn(consume, channel.receiver, number, kind=kinds[number % 2]) for number in range(4)]
+        sent = [number for task in producers for number in task.result(timeout=60)]
+        channel.close()
+        got = [number for task in consumers for number in task.result(timeout=60)]
+
+        assert sorted(got) == sorted(sent), capacity
 
 
 @pytest.mark.parametrize("capacity", [0, 1, 5, None])
