@@ -75,6 +75,8 @@ class Core(Client):
         self._orders: deque[Callable[[], None]] = deque()
         self._builder: threading.Thread | None = None
         self._kind_known: str | None = None
+        self._is_full = False
+        """Whether no further host of that kind could be had: then there are fewer workers than there ought to be."""
         for number in range(size):
             self.workers[number] = Worker(number)
             self._order(self._launch, self.workers[number])
@@ -89,7 +91,9 @@ class Core(Client):
 
     def put(self, call: Call, worker: int | None) -> None:
         if worker is not None:
-            self.workers[worker].own.send_nowait(call)
+            if (place := self.workers.get(worker)) is None:
+                raise ValueError(f"cannot call on worker {worker} (it is no more); see pool.workers")
+            place.own.send_nowait(call)
         elif self.backlog:
             with self.lock:
                 _native.clone(call)  # refused here, not when its turn comes
@@ -274,7 +278,7 @@ class Core(Client):
 
     def _launch(self, worker: Worker) -> None:
         """Fill a place: open a host and start the loop in it."""
-        if worker.number not in self.workers or (self.closing and not self._has_calls()):
+        if self._is_full or (self.closing and not self._has_calls()):
             self._vacate(worker)
             return
         kind = self._kind_known or self.kind
@@ -283,11 +287,15 @@ class Core(Client):
             self._kind_known = worker.host.kind
             self._start(worker)
         except BaseException as error:
+            host, worker.host = worker.host, None
+            _close(host)
             self._vacate(worker)
-            if self._kind_known is None or not isinstance(error, HostUnavailable):
+            running = [other for other in list(self.workers.values()) if other.host is not None]
+            if not running or not isinstance(error, HostUnavailable):
                 self.break_down(f"no worker can be started: {error}", error)
             else:
-                self._log_few(error)
+                self._is_full = True
+                self._log_few(len(running), error)
 
     def _vacate(self, worker: Worker) -> None:
         if worker.host is None and self.workers.get(worker.number) is worker:
@@ -402,6 +410,7 @@ class Core(Client):
     def resize(self, size: int) -> None:
         with self.lock:
             before, self.size = self.size, size
+            self._is_full = False
         for number in range(before, size):
             worker = self.workers.get(number)
             if worker is None:
@@ -490,11 +499,11 @@ class Core(Client):
             self._wake.send_nowait(True)
         return True
 
-    def _log_few(self, error: BaseException) -> None:
+    def _log_few(self, running: int, error: BaseException) -> None:
         import logging
 
         logging.getLogger("atoll").warning(
-            "pool %r runs with %d workers instead of %d: %s", self.name, len(self.workers), self.size, error
+            "pool %r runs with %d of %d workers: %s", self.name, running, self.size, error
         )
 
     def _log_broken_initializer(self, error: BaseException) -> None:

@@ -145,8 +145,8 @@ class NestedPool(Pool):
         self._context = ()
 
     @property
-    def workers(self) -> range:
-        return range(0)
+    def workers(self) -> tuple[int, ...]:
+        return ()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Nothing: the pool belongs to who opened it."""

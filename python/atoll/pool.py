@@ -110,9 +110,9 @@ class Pool(Executor):
         return self._name
 
     @property
-    def workers(self) -> range:
-        """The numbers of the workers, for `on`."""
-        return range(self._core.size)
+    def workers(self) -> tuple[int, ...]:
+        """The numbers of the workers, for `on`. Some may be missing if so many hosts do not fit into the process."""
+        return tuple(number for number in range(self._core.size) if number in self._core.workers)
 
     def submit[T](self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> PoolFuture[T]:
         """Have a worker make the call `fn(*args, **kwargs)`; its future comes at once.
@@ -136,7 +136,7 @@ class Pool(Executor):
         if timeout is not None and not timeout > 0:  # NaN is neither
             raise ValueError(f"cannot limit calls to timeout={timeout!r} (it must be above 0); None is no limit")
         if worker is not None and worker not in self.workers:
-            raise ValueError(f"cannot call on worker {worker!r} (the pool has {self._core.size}); see pool.workers")
+            raise ValueError(f"cannot call on worker {worker!r} (the pool has {len(self.workers)}); see pool.workers")
         return PoolView(self, timeout, worker)
 
     def on(self, worker: int) -> PoolView:
@@ -240,7 +240,8 @@ class Pool(Executor):
 
     @property
     def _max_workers(self) -> int:
-        return len(self.workers)
+        size: int = self._core.size
+        return size
 
     @property
     def _broken(self) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from tests.conftest import Child
+from tests.kinds import skip_unless_available
 
 type RunChild = Callable[[str], tuple[int, str, str]]
 
@@ -96,6 +97,39 @@ def test_a_forked_child_is_refused_and_the_parent_goes_on(run_child: RunChild, k
         print(waiting.result(), pool.submit(pow, 2, 3).result())
     """)
     assert (code, out.split(), err) == (0, ["True", "True", "True", "5", "8"], "")
+
+
+def test_a_pool_makes_do_with_the_isolates_that_there_are_and_says_so_once(run_child: RunChild) -> None:
+    skip_unless_available("isolate")
+    code, out, err = run_child("""
+        import logging
+        import threading
+        import atoll
+
+        said = []
+        logging.getLogger("atoll").addFilter(lambda record: said.append(record.getMessage()))
+        taken = []
+        while atoll.capabilities()["isolate"].available:
+            taken.append(atoll.Interpreter("isolate"))
+        taken.pop().close()
+        with atoll.Pool(4) as pool:
+            print(list(pool.map(abs, [-1, -2])))
+            while len(pool.workers) > 1:
+                threading.Event().wait(0.01)
+            print({worker.kind for worker in pool.stats().workers})
+            try:
+                pool.on(3)
+            except ValueError as error:
+                print(error)
+        print(len(said), "runs with 1 of 4 workers" in said[0])
+        for host in taken:
+            host.close()
+    """)
+    assert (code, out.splitlines(), err) == (
+        0,
+        ["[1, 2]", "{'isolate'}", "cannot call on worker 3 (the pool has 1); see pool.workers", "1 True"],
+        "",
+    )
 
 
 @pytest.mark.parametrize(
