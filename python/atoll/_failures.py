@@ -48,6 +48,8 @@ def load_failure(blob: bytes) -> BaseException:
     May import the module that defines the class. A class that cannot be found here is replaced by its nearest base
     that can, and a note says so.
     """
+    from . import _source_lines  # only failures pay for regular expressions
+
     text, records = pickle.loads(blob)
     errors: dict[int, BaseException] = {}
     for index in reversed(range(len(records))):
@@ -58,7 +60,7 @@ def load_failure(blob: bytes) -> BaseException:
         error.__context__ = errors.get(record["context"])
         error.__suppress_context__ = record["suppress_context"]
     error = errors[0]
-    remote = RemoteTraceback(text)
+    remote = RemoteTraceback(_source_lines.filled(text))
     original = error.__cause__ or error.__context__
     error.__cause__ = remote
     error.__context__ = original

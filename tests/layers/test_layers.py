@@ -23,7 +23,7 @@ CRATES = {
 # Which modules of python/atoll may name which others: a module knows only what stands above it here. Modules on
 # one line may know each other.
 LAYERS = [
-    {"atoll._errors"},
+    {"atoll._errors", "atoll._source_lines"},
     {"atoll._native", "atoll._probe", "atoll._libpython"},
     {"atoll.channels", "atoll.cloning", "atoll._shipping", "atoll._exit", "atoll._environment", "atoll._rules"},
     {"atoll._asyncio"},
