@@ -395,8 +395,10 @@ def load_shipped(key: bytes, blob: bytes, ends: tuple[Any, ...]) -> Any:
 
 
 def forget() -> None:
-    """Drop every value that came from elsewhere or was sent there."""
+    """Drop what came from elsewhere or was sent there, and what was registered: a new session begins here."""
     _values.clear()
+    _registered.clear()
+    _native.forget_plans()
 
 
 def _keep(key: bytes, value: object) -> None:

@@ -167,6 +167,8 @@ def forget() -> None:
     _remembered.clear()
     _findable.clear()
     _first_path.clear()
+    if (clone := sys.modules.get("atoll._clone")) is not None:
+        clone.forget()
     if (cloudpickle := sys.modules.get("cloudpickle")) is not None:
         for name in list(cloudpickle.list_registry_pickle_by_value()):
             cloudpickle.cloudpickle._PICKLE_BY_VALUE_MODULES.discard(name)

@@ -199,6 +199,13 @@ impl Message {
         Some(u64::from_ne_bytes(address) as *mut Parcel)
     }
 
+    /// Whether it is short and carries nothing.
+    #[inline]
+    #[must_use]
+    pub fn is_inline(&self) -> bool {
+        self.length != PARCEL
+    }
+
     /// The encoded content.
     #[inline]
     #[must_use]
@@ -250,6 +257,7 @@ impl Message {
     }
 
     /// How many regions it carries.
+    #[inline]
     #[must_use]
     pub fn regions_len(&self) -> usize {
         // SAFETY: M1: the parcel is ours, and its regions with it.

@@ -33,13 +33,24 @@ pub(crate) fn decode<'py>(
     state: &State,
     mut message: Message,
 ) -> Result<Owned<'py>> {
+    if message.is_inline() {
+        let mut reader = Reader::new(message.bytes());
+        if let Ok(Made::Object(object)) = reader.make_next(&mut Leaf(py))
+            && reader.finish().is_ok()
+        {
+            return Ok(object);
+        }
+    }
     let ends = match message.ends_len() {
         0 => Vec::new(),
         _ => message.take_ends(),
     };
     let beside = Beside {
         ends,
-        regions: message.take_regions(),
+        regions: match message.regions_len() {
+            0 => Vec::new(),
+            _ => message.take_regions(),
+        },
         runs_code: message.runs_code(),
     };
     let rebuilt = rebuild(py, state, message.bytes(), beside);

@@ -77,20 +77,34 @@ fn graph<'py>(
     root: Root<'_>,
 ) -> Result<Message> {
     let mut scratch = Scratch::take();
+    let message = match attempt(state, object, root, &mut scratch, &[], false) {
+        Ok(message) => Ok(message),
+        Err(stopped) => anew(py, state, object, root, &mut scratch, stopped),
+    };
+    scratch.give_back();
+    message
+}
+
+/// More walks from the root, after one that ended early.
+#[cold]
+#[inline(never)]
+fn anew<'py>(
+    py: Attached<'py>,
+    state: &State,
+    object: Borrowed<'_, 'py>,
+    root: Root<'_>,
+    scratch: &mut Scratch,
+    mut stopped: Stopped<'py>,
+) -> Result<Message> {
     let mut shipped = Vec::new();
     let mut runs_python = false;
-    let message = loop {
-        match attempt(state, object, root, &mut scratch, &shipped, runs_python) {
-            Ok(message) => break Ok(message),
-            Err(Stopped::RunPython) => runs_python = true,
-            Err(Stopped::Ship(class)) => {
+    loop {
+        match stopped {
+            Stopped::RunPython => runs_python = true,
+            Stopped::Ship(class) => {
                 let ship = || {
-                    state
-                        .plans
-                        .helpers(py)?
-                        .ship
-                        .get(py)
-                        .call(&[class.borrow()])
+                    let ship = state.plans.helpers(py)?.ship.get(py);
+                    ship.call(&[class.borrow()])
                 };
                 match ship() {
                     Ok(arguments) => shipped.push((class, arguments)),
@@ -101,12 +115,14 @@ fn graph<'py>(
                     }
                 }
             }
-            Err(Stopped::Raised(raised)) => break Err(raised),
+            Stopped::Raised(raised) => return Err(raised),
         }
         scratch.clear();
-    };
-    scratch.give_back();
-    message
+        match attempt(state, object, root, scratch, &shipped, runs_python) {
+            Ok(message) => return Ok(message),
+            Err(again) => stopped = again,
+        }
+    }
 }
 
 /// Why a walk ended early.
@@ -119,6 +135,7 @@ enum Stopped<'py> {
 }
 
 /// One walk from the root.
+#[inline(always)]
 fn attempt<'py>(
     state: &State,
     object: Borrowed<'_, 'py>,

@@ -348,10 +348,36 @@ impl<'a, 'py> Walk<'a, 'py, '_> {
 
     #[inline]
     fn close(&mut self) {
-        let closed = self.frames.pop();
+        let has_more = matches!(
+            self.frames.last(),
+            Some(
+                Frame::Items {
+                    of: Items::Callable(_) | Items::Call(_),
+                    ..
+                } | Frame::Set {
+                    frozen: Some(_),
+                    ..
+                }
+            )
+        );
+        if has_more {
+            return self.close_and_go_on();
+        }
+        self.frames.pop();
+        self.leave();
+    }
+
+    #[inline]
+    fn leave(&mut self) {
         if self.frames.len() <= self.hashed_from {
             self.hashed_from = usize::MAX;
         }
+    }
+
+    #[cold]
+    fn close_and_go_on(&mut self) {
+        let closed = self.frames.pop();
+        self.leave();
         match closed {
             Some(Frame::Items {
                 of: Items::Callable(arguments),
