@@ -69,6 +69,8 @@ GOALS = (
     Goal("trip_hot", 1000, "interpreters.Queue"),
     Goal("trip_parked", 25),
     Goal("clone_dict", 2, "pickle 5"),
+    Goal("clone_dataclasses", 2, "pickle 5"),
+    Goal("clone_array", 4, "process pool"),
     Goal("task_trip", 5, "InterpreterPool"),
     Goal("task_trip", 5, "ProcessPool"),
     Goal("pool_trip", 4, "InterpreterPool"),
