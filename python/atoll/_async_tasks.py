@@ -20,7 +20,7 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar
 from typing import Any
 
-from . import _agent, _native
+from . import _agent, _native, _rules
 from ._asyncio import reader_here
 from ._errors import Cancellation
 
@@ -169,6 +169,8 @@ class _Work:
         job = self._job
         body, self._body = self._body, None
         assert body is not None
+        if _agent.around_task is not None:
+            body = _rules.run_coroutine(body)
         try:
             try:
                 value = await body

@@ -10,7 +10,7 @@ from . import _native
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing costs every new interpreter 2 ms
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from typing import Any, NoReturn
 
 # Signals ---------------------------------------------------------------------------------------------------------
@@ -144,6 +144,19 @@ def run_task(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
     """Call the function of a task. In a child that it has forked, the end of the function is the end of the process."""
     try:
         value = fn(*args, **kwargs)
+    except BaseException as error:
+        if is_forked_child:
+            _end_child(error)
+        raise
+    if is_forked_child:
+        _end_child(None)
+    return value
+
+
+async def run_coroutine(body: Coroutine[Any, Any, Any]) -> Any:
+    """Await the coroutine of a task; its end is the end of a child that it has forked, as in `run_task`."""
+    try:
+        value = await body
     except BaseException as error:
         if is_forked_child:
             _end_child(error)

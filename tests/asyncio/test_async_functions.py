@@ -400,3 +400,27 @@ def test_uvloop_is_used_in_isolates_where_it_is_installed() -> None:
 
     assert atoll.run(module_of_loop, kind="isolate") == "uvloop"
     assert atoll.run(module_of_loop, kind="interpreter").startswith("asyncio")
+
+
+def test_a_child_that_an_async_function_forks_in_an_isolate_ends_with_the_function() -> None:
+    skip_unless_available("isolate")
+
+    async def fork(error: str | None) -> int:
+        import asyncio
+        import os
+        import sys
+        import warnings
+
+        await asyncio.sleep(0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
+        if pid == 0:
+            if error is not None:
+                sys.exit(int(error))
+            return 0  # reaches nobody: the child ends here
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    assert atoll.run(fork, None, kind="isolate") == 0
+    assert atoll.run(fork, "7", kind="isolate") == 7
+    assert atoll.run(double, 2, kind="isolate") == 4
