@@ -20,8 +20,6 @@ LEFT_OUT = {
     "test_submit_after_interpreter_shutdown": "as above",
     "test_hang_gh83386": "as above",
     "test_cancel_futures": "wants a call to have begun at shutdown; here no worker may be up by then",
-    "test_free_reference": "makes objects of a class; that they cross is the subject of tests/clone",
-    "test_no_stale_references": "its object is of a class in the module that runs the tests; see test_submit",
 }
 
 
