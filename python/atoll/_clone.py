@@ -35,7 +35,7 @@ PLAIN, REDUCE, REDUCER, BUFFER = range(4)
 _PROTOCOL = 5
 _new_object = copyreg.__newobj__  # type: ignore[attr-defined, unused-ignore]
 _HEAP_TYPE = 1 << 9
-_VALUES_KEPT = 1024
+_VALUES_KEPT = 256
 
 
 def plan(cls: type) -> Plan:
@@ -372,13 +372,100 @@ _arrived: weakref.WeakSet[type] = weakref.WeakSet()
 """Classes that were defined elsewhere: another content of one of them brings its methods up to date."""
 
 
-def ship(value: object) -> tuple[bytes, bytes, tuple[Any, ...]]:
+type Shipment = tuple[bytes, bytes, tuple[Any, ...]]
+
+
+def ship(value: object) -> Shipment:
     """The arguments of `load_shipped` that give *value* elsewhere."""
+    if not isinstance(value, type):
+        return _ship_anew(value)
+    known = _shipped.get(value)
+    if known is not None and known[0].unchanged():
+        return known[1]
+    shipment = _ship_anew(value)
+    record = _Settled()
+    if not shipment[2] and record.add_class(value):
+        if len(_shipped) >= _VALUES_KEPT:
+            _shipped.clear()
+        _shipped[value] = record, shipment
+    return shipment
+
+
+def _ship_anew(value: object) -> Shipment:
     blob, ends = _shipping.dump(value)
     key = _shipping._key(blob)
     if not ends:
         _keep(key, value)
     return key, blob, ends
+
+
+class _Settled(_shipping._Snapshot):
+    """What a class by value reaches, for as long as all of it is the same: then its blob is, too.
+
+    The attributes of the class are compared by identity: one that changes in place does not make the class another.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._classes: dict[weakref.ref[type], list[tuple[str, object]]] = {}
+
+    def add_class(self, cls: type) -> bool:
+        if weakref.ref(cls) in self._classes:
+            return True
+        contents = list(vars(cls).items())
+        self._classes[weakref.ref(cls)] = contents
+        return all(self._is_settled(base) for base in cls.__bases__) and all(
+            self._is_settled(part) for _, value in contents for part in _functions_in(value)
+        )
+
+    def unchanged(self) -> bool:
+        for reference, contents in self._classes.items():
+            cls = reference()
+            if cls is None or len(contents) != len(vars(cls)):
+                return False
+            now = vars(cls)
+            for name, value in contents:
+                if now.get(name) is not value:
+                    return False
+        for function, code, defaults in self.functions:
+            if function.__code__ is not code or function.__defaults__ is not defaults:
+                return False
+        for names, name, value in self.names:
+            if names.get(name, _shipping._ABSENT) is not value:
+                return False
+        return all(_shipping._contents(cell) is value for cell, value in self.cells)
+
+    def _is_settled(self, value: object) -> bool:
+        if isinstance(value, type) and _class_name(value) is None:
+            return self.add_class(value)
+        if isinstance(value, types.FunctionType) and _is_of_library(value):
+            return True
+        if isinstance(value, types.BuiltinMethodType) and isinstance(value.__self__, type):
+            return True
+        return type(value).__module__ == "dataclasses" or super()._is_settled(value)
+
+
+def _functions_in(value: Any) -> list[object]:
+    """The functions of an attribute of a class."""
+    if isinstance(value, types.FunctionType):
+        return [value]
+    if isinstance(value, (classmethod, staticmethod)):
+        return [value.__func__]
+    if isinstance(value, property):
+        return [function for function in (value.fget, value.fset, value.fdel) if function is not None]
+    return []
+
+
+def _is_of_library(fn: types.FunctionType) -> bool:
+    """Whether the function lives in a module that can be imported, so that its globals are found there."""
+    name = fn.__globals__.get("__name__")
+    module = sys.modules.get(name) if type(name) is str else None
+    if module is None or name == "__main__" or module.__dict__ is not fn.__globals__:
+        return False
+    return _shipping._is_findable(str(name), module) and not _shipping._is_registered(str(name))
+
+
+_shipped: weakref.WeakKeyDictionary[type, tuple[_Settled, Shipment]] = weakref.WeakKeyDictionary()
 
 
 def load_shipped(key: bytes, blob: bytes, ends: tuple[Any, ...]) -> Any:
@@ -397,6 +484,7 @@ def load_shipped(key: bytes, blob: bytes, ends: tuple[Any, ...]) -> Any:
 def forget() -> None:
     """Drop what came from elsewhere or was sent there, and what was registered: a new session begins here."""
     _values.clear()
+    _shipped.clear()
     _registered.clear()
     _native.forget_plans()
 

@@ -81,6 +81,38 @@ def test_a_method_that_changes_is_up_to_date_where_it_arrives() -> None:
     assert atoll.run(lambda value: value.answer(), value) == 2
 
 
+def helper() -> int:
+    return 1
+
+
+class Helped:
+    def answer(self) -> int:
+        return helper()
+
+
+def test_a_function_that_a_method_calls_is_up_to_date_where_it_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+    value = Helped()
+    for answer in (1, 2, 3):
+        monkeypatch.setitem(globals(), "helper", lambda answer=answer: answer)
+        assert atoll.run(lambda value: value.answer(), value) == answer
+
+
+def test_an_unchanged_class_is_pickled_once() -> None:
+    from atoll import _clone
+
+    class Constant:
+        def answer(self) -> int:
+            return 1
+
+    atoll.clone(Constant())
+    record = _clone._shipped[Constant]
+    atoll.clone(Constant())
+    assert _clone._shipped[Constant] is record
+    Constant.other = 2  # type: ignore[attr-defined]
+    assert atoll.clone(Constant()).other == 2  # type: ignore[attr-defined]
+    assert _clone._shipped[Constant] is not record
+
+
 def test_functions_and_their_closures_travel_in_messages() -> None:
     base = 10
     copies = atoll.clone([lambda number: number + base, lambda: Job(base).doubled()])
