@@ -107,7 +107,9 @@ def test_the_errors_are_those_of_the_standard_library():
     assert issubclass(interpreters.QueueEmpty, (queue.Empty, _interpqueues.QueueError))
 
 
-@pytest.mark.parametrize("value", [{"a": [1, 2.5, "x"]}, (1, (2, b"y")), 2**80, OSError(2, "gone"), len])
+@pytest.mark.parametrize(
+    "value", [list(range(1000)), {"a": [1, 2.5, "x"]}, (1, (2, b"y")), 2**80, OSError(2, "gone"), len]
+)
 def test_what_can_be_pickled_goes_through_a_queue(value):
     q = interpreters.create_queue()
     q.put(value)
@@ -123,6 +125,8 @@ def test_a_closure_is_not_shareable(interp):
         interp.call(lambda: word)
     with pytest.raises(interpreters.NotShareableError):
         interpreters.create_queue().put(lambda: word)
+    with pytest.raises(interpreters.NotShareableError):
+        interpreters.create_queue().put({"nested": [lambda: word]})
 
 
 def test_a_memoryview_in_a_queue_is_the_same_memory(interp):

@@ -26,8 +26,9 @@ PLAIN, PICKLED, BUFFER, FUNCTION, TUPLE, QUEUE, RECV_CHANNEL, SEND_CHANNEL = ran
 
 ATOMS = frozenset({type(None), bool, int, float, str, bytes})
 """Types whose objects are items without further ado."""
-_CONTAINERS = frozenset({list, dict, set, frozenset, tuple, complex, bytearray})
-"""Types that a channel carries as long as nothing strange is in them; if there is, the whole is pickled."""
+_SEQUENCES = frozenset({list, tuple, set, frozenset})
+_MOST_CONTAINERS = 256
+"""Looking through more takes longer than pickling them, and for ever if one holds itself."""
 FAKE_MAIN = "<fake __main__>"
 
 encoders: dict[type, Callable[[Any], Item]] = {}
@@ -48,9 +49,30 @@ def encode(value: object, *, plainly: bool = True) -> Item:
         return encoder(value)
     if isinstance(value, tuple) and cls is tuple and any(type(part) in encoders for part in value):
         return TUPLE, [encode(part, plainly=plainly) for part in value]
-    if plainly and cls in _CONTAINERS:
+    if plainly and _is_plain(value):
         return PLAIN, value
     return _pickle(value)
+
+
+def _is_plain(value: object) -> bool:
+    """Whether *value* holds nothing but what pickle and a channel agree about: a channel takes functions, too."""
+    containers = [value]
+    for container in containers:  # grows while it is walked
+        cls = type(container)
+        parts: Any = container
+        if cls is dict:
+            if not ATOMS.issuperset(map(type, parts)):
+                return False
+            parts = parts.values()
+        elif cls not in _SEQUENCES:
+            if cls is complex or cls is bytearray:
+                continue
+            return False
+        if not ATOMS.issuperset(map(type, parts)):
+            containers += [part for part in parts if type(part) not in ATOMS]
+            if len(containers) > _MOST_CONTAINERS:
+                return False
+    return True
 
 
 def decode(item: Item) -> Any:
