@@ -25,7 +25,7 @@ from ._errors import AtollError, ChannelClosed, ChannelEmpty, HostDied, HostUnav
 from ._failures import load_failure
 from ._pool_client import CANCEL_WAIT, MOST_UNREAD, Call, Client, in_thread
 from ._pool_future import PoolFuture
-from ._pool_worker import BROKEN, HAND, REPORT, STARTED, STRIKE, STRUCK, WITHDRAWN, Settings
+from ._pool_worker import BROKEN, HAND, IDLE, REPORT, STARTED, STRIKE, STRUCK, WITHDRAWN, Settings
 from .interpreters import Interpreter
 
 _FED = 64
@@ -48,6 +48,8 @@ class Worker:
         self.own: _native.Channel[Call | None] = _native.Channel(None)
         self.cancels: _native.Channel[int] = _native.Channel(None)
         self.cancelling = threading.Lock()
+        self.selects = False
+        """Whether it looks into its own queue."""
         self.leaving = False
         self.deaths = 0
         self.stop: _native.Receiver[Any] | None = None
@@ -94,6 +96,7 @@ class Core(Client):
             if (place := self.workers.get(worker)) is None:
                 raise ValueError(f"cannot call on worker {worker} (it is no more); see pool.workers")
             place.own.send_nowait(call)
+            self._open_own(place)
         elif self.backlog:
             with self.lock:
                 _native.clone(call)  # refused here, not when its turn comes
@@ -149,7 +152,7 @@ class Core(Client):
         for number, call in starts:
             if (worker := self.workers.get(number)) is not None:
                 worker.current = call
-                worker.calls += 1
+                worker.calls += call != IDLE
 
     def workers_at(self, number: int) -> list[Worker]:
         """Who is at work on a call."""
@@ -235,6 +238,16 @@ class Core(Client):
                 self._strike(worker, number, wait)
         self.want_collector()  # who starts the worker again
 
+    def _open_own(self, worker: Worker) -> None:
+        """Have the worker look into its own queue, which it does not do until there is something in it."""
+        if worker.selects:
+            return
+        with worker.cancelling:
+            worker.selects = True
+            if worker.handle is not None:
+                self._strike(worker, IDLE, CANCEL_WAIT)
+        self.want_collector()
+
     def _strike(self, worker: Worker, number: int, wait: float) -> None:
         handle, cancels = worker.handle, worker.cancels
         if handle is None:
@@ -242,7 +255,7 @@ class Core(Client):
         worker.leaving = True
         cancels.send_nowait(number)
         self.read_starts()
-        if worker.current == number and (number in self.pending or number >= 1 << 40):
+        if worker.current == number and (number in self.pending or number == IDLE or number >= 1 << 40):
             handle.cancel(wait)
             cancels.send_nowait(STRUCK)
         else:
@@ -316,10 +329,16 @@ class Core(Client):
 
     def _start(self, worker: Worker) -> None:
         """Run the loop in the worker's host; after a cancellation, again."""
+        with worker.cancelling:
+            self._submit_loop(worker)
+
+    def _submit_loop(self, worker: Worker) -> None:
         assert worker.host is not None
         worker.cancels = _native.Channel(None)
+        self.read_starts()  # what the loop before this one said
         worker.current = None
-        settings = {**self._settings, "split_to": self.jobs.sender}
+        selects = worker.selects or worker.stop is not None
+        settings = {**self._settings, "split_to": self.jobs.sender, "selects": selects}
         channels = (
             self.jobs.receiver, worker.stop or worker.own.receiver, self.results.sender, self.starts.sender,
             worker.cancels.receiver,
@@ -420,6 +439,7 @@ class Core(Client):
             if (worker := self.workers.get(number)) is not None:
                 worker.leaving = True
                 worker.own.send_nowait(None)
+                self._open_own(worker)
         if size < before:
             self.want_collector()
 

@@ -122,7 +122,11 @@ class Pool(Executor):
 
             pool.submit(pow, 2, 10).result()      # 1024
         """
-        return self._submit(None, None, fn, args, kwargs)
+        core = self._core
+        if self._context or core.forked:
+            return self._submit(None, None, fn, args, kwargs)
+        future: PoolFuture[T] = core.submit(core.pack(fn), args, kwargs, None, None)
+        return future
 
     def options(self, *, timeout: float | None = None, worker: int | None = None) -> PoolView:
         """The pool with something said about how the calls are to be made.

@@ -54,6 +54,20 @@ def test_the_initializer_runs_in_every_worker_before_its_calls(open_pool: OpenPo
     assert [pool.on(worker).submit(read_state).result(PATIENCE) for worker in pool.workers] == [5, 5]
 
 
+def test_calls_on_one_worker_do_not_disturb_its_initializer(open_pool: OpenPool) -> None:
+    def slowly(value: int) -> None:
+        import time
+
+        end = time.perf_counter() + 0.05
+        while time.perf_counter() < end:
+            pass
+        atoll.worker_state().value = value
+
+    pool = open_pool(2, initializer=slowly, initargs=(5,), max_tasks_per_child=2)
+    futures = [pool.on(worker).submit(read_state) for worker in (0, 1) * 4]
+    assert [future.result(PATIENCE) for future in futures] == [5] * 8
+
+
 def test_an_initializer_that_fails_breaks_the_pool(open_pool: OpenPool, caplog: pytest.LogCaptureFixture) -> None:
     pool = open_pool(2, initializer=fail)
     with pytest.raises(atoll.BrokenPool, match="no database") as caught:
