@@ -65,26 +65,35 @@ def test_exit_with_nothing_started_is_clean(run_child: RunChild) -> None:
     assert run_child("import atoll; atoll.spawn") == (0, "", "")
 
 
-def test_exit_while_a_task_sits_in_c_code_leaves_after_the_deadline(run_child: RunChild) -> None:
-    code, _, err = run_child(
-        """
-        import hashlib
-        import atoll
-        from atoll import _exit
-        _exit.DEADLINE = 0.2
+STUCK = """
+    import hashlib
+    import sys
+    import atoll
+    from atoll import _exit
+    _exit.DEADLINE = 0.2
 
-        def stuck(started):
-            started.send(1)
-            hashlib.pbkdf2_hmac("sha256", b"", b"", 2_000_000_000)  # twenty minutes that nothing interrupts
+    def stuck(started):
+        started.send(1)
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 2_000_000_000)  # twenty minutes that nothing interrupts
 
-        started = atoll.Channel()
-        task = atoll.spawn(stuck, started.sender)
-        started.recv()
-        print("still buffered")
-        """
-    )
+    started = atoll.Channel()
+    task = atoll.spawn(stuck, started.sender, kind={kind!r})
+    started.recv()
+    sys.exit({code})
+"""
+
+
+@pytest.mark.parametrize(("kind", "stuck"), [("interpreter", "1 task is"), ("isolate", "1 isolate is")])
+def test_exit_while_a_task_sits_in_c_code_leaves_after_the_deadline(run_child: RunChild, kind: str, stuck: str) -> None:
+    code, _, err = run_child(STUCK.format(kind=kind, code=0))
     assert code == 0
-    assert "1 task is still in C code" in err
+    assert f"{stuck} still in C code" in err
+
+
+def test_a_stuck_isolate_does_not_change_the_exit_code(run_child: RunChild) -> None:
+    code, _, err = run_child(STUCK.format(kind="isolate", code=7))
+    assert code == 7
+    assert "1 isolate is still in C code" in err
 
 
 def test_output_is_flushed_when_the_process_leaves_under_stuck_tasks(run_child: RunChild) -> None:
