@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 
 import pytest
+from tests.kinds import KINDS, skip_unless_available
 
+import atoll
 from atoll.compat import channels, interpreters
 
 
@@ -90,6 +92,20 @@ def test_another_interpreter_keeps_what_this_one_released():
 
     assert [recv.recv(), recv.recv(), recv.recv()] == [1, 2, 3]
     interp.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_end_is_an_argument_of_atolls_own_tasks_too(kind):
+    skip_unless_available(kind)
+    recv, send = channels.create()
+    task = atoll.spawn(_greet, send, kind=kind)
+
+    assert recv.recv() == "hello"
+    task.result()
+
+
+def _greet(send):
+    send.send("hello")
 
 
 def test_a_buffer_sent_is_the_same_memory_in_another_interpreter():

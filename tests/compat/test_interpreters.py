@@ -12,6 +12,7 @@ import threading
 import time
 
 import pytest
+from tests.kinds import KINDS, skip_unless_available
 
 import atoll
 from atoll.compat import interpreters
@@ -208,6 +209,52 @@ def test_removed_items_are_skipped_by_a_getter_that_waits(interp):
     assert q.get() == "mine"
     with pytest.raises(interpreters.QueueEmpty):
         q.get_nowait()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_queue_is_an_argument_of_atolls_own_tasks_too(kind):
+    skip_unless_available(kind)
+    q = interpreters.create_queue()
+    back = atoll.Channel()
+    task = atoll.spawn(_fill, q, back, kind=kind)
+
+    assert [q.get() for _ in range(3)] == [0, "text", [1]]
+    assert back.recv() is q
+    task.result()
+
+
+def _fill(q, back):
+    for item in (0, "text", [1]):
+        q.put(item)
+    back.send(q)
+
+
+def test_an_isolate_may_use_it_too():
+    skip_unless_available("isolate")
+    q = interpreters.create_queue()
+
+    current, made, listed = atoll.run(_make_one, q, kind="isolate")
+
+    assert q.get() is interpreters._queues.UNBOUND  # whoever put it is gone
+    assert {0, current, made} <= set(listed)
+    q.put(memoryview(b"here"))
+    assert "another copy of Python" in atoll.run(_why_not, q, kind="isolate")
+
+
+def _make_one(q):
+    interp = interpreters.create()
+    interp.prepare_main(q=q)
+    interp.exec("q.put('from inside')")
+    numbers = interpreters.get_current().id, interp.id, [other.id for other in interpreters.list_all()]
+    interp.close()
+    return numbers
+
+
+def _why_not(q):
+    try:
+        q.get()
+    except interpreters.NotShareableError as error:
+        return str(error)
 
 
 def test_a_queue_is_gone_with_its_last_object():

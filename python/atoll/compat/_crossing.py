@@ -164,7 +164,10 @@ _PASSAGE = (3, -1) if sys.version_info >= (3, 14) else (0, 3)
 
 
 def _decode_buffer(number: int) -> Any:
-    view, *_ = _interpqueues.get(number)
+    try:
+        view, *_ = _interpqueues.get(number)
+    except _interpqueues.QueueError as error:
+        raise NotShareableError("memory of another copy of Python (an isolate's) cannot be shared here") from error
     _interpqueues.destroy(number)
     return view
 

@@ -11,6 +11,7 @@ from typing import Any, NoReturn, Self
 
 from .. import _exit, _native
 from .._errors import AtollError, ChannelEmpty, ChannelFull, CloneError
+from ..cloning import register
 from . import _crossing, _crossinterp, _registry
 from ._crossinterp import ERROR, REMOVE, UNBOUND_ERROR, UNBOUND_REMOVE
 
@@ -50,8 +51,8 @@ class ItemInterpreterDestroyed(QueueError, _crossinterp.ItemInterpreterDestroyed
 UNBOUND: Any = _crossinterp.make_unbound("queue", __name__)
 
 _ATOMS = _crossing.ATOMS
-_HERE = _registry.here
-_OUTLIVES_ALL = _HERE == _exit.MAIN_HOST
+_here = _registry.here
+_OUTLIVES_ALL = _here() == _exit.MAIN_HOST
 """The main interpreter's items never become unbound, so they need not say whose they are."""
 
 
@@ -123,14 +124,14 @@ class Queue:
         self._items, self._ghosts, self._maxsize, self._flag = description
         self._send = self._items.send
         self._receive = self._items.recv
-        _registry.ask("hold", "queue", _HERE, number, description)
+        _registry.ask("hold", "queue", _here(), number, description)
         return _known.setdefault(number, self)  # type: ignore[return-value]
 
-    def __del__(self, _tell: Callable[..., None] = _registry.tell, _here: int = _HERE) -> None:
+    def __del__(self, _tell: Callable[..., None] = _registry.tell, _here: Callable[[], int] = _registry.here) -> None:
         # What this needs must not be looked up in a module that may be gone already.
         number = getattr(self, "_id", None)
         if number is not None:
-            _tell("let_go", "queue", _here, number)
+            _tell("let_go", "queue", _here(), number)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.id})"
@@ -275,16 +276,16 @@ class Queue:
         form, payload = _crossing.encode(obj)
         counted = flag == REMOVE and not _OUTLIVES_ALL
         if counted:
-            _registry.ask("expect", self._id, _HERE)
+            _registry.ask("expect", self._id, _here())
         try:
             try:
-                self._send((form, payload, flag, _HERE), timeout)
+                self._send((form, payload, flag, _here()), timeout)
             except CloneError:
                 form, payload = _crossing.encode(obj, plainly=False)
-                self._send((form, payload, flag, _HERE), timeout)
+                self._send((form, payload, flag, _here()), timeout)
         except BaseException as error:
             if counted:
-                _registry.ask("taken", self._id, _HERE)
+                _registry.ask("taken", self._id, _here())
             if isinstance(error, (TimeoutError, AtollError)):
                 self._refuse(error, QueueFull)
             raise
@@ -298,5 +299,17 @@ class Queue:
         raise error
 
 
+def _reduce(queue: Queue) -> Any:
+    """What Atoll's own tasks and channels need to carry a queue to a host that never heard of it."""
+    return queue._id, queue._description, _registry.connection()
+
+
+def _rebuild(parts: Any) -> Queue:
+    number, description, connection = parts
+    _registry.connect(*connection)
+    return Queue._of(number, description)
+
+
+register(Queue, _reduce, _rebuild)
 _crossing.encoders[Queue] = lambda queue: (_crossing.QUEUE, (queue._id, queue._description))
 _crossing.decoders[_crossing.QUEUE] = lambda payload: Queue._of(*payload)

@@ -294,8 +294,8 @@ _seen_deaths = 0
 _dead: frozenset[int] = frozenset()
 _setup = threading.Lock()
 
-here: int = _native.current_host()
-"""The host that this interpreter is."""
+here = _native.current_host
+"""The host that this interpreter is: an isolate is one after the other."""
 
 
 def ask(what: str, *args: Any) -> Any:
@@ -346,7 +346,7 @@ def connection() -> tuple[_Mailbox, _native.Channel[None]]:
         if _requests is None:
             _requests = _native.Channel(None)
             clerk = threading.Thread(
-                target=_serve, args=(book, _requests), name="atoll-compat", daemon=here == _exit.MAIN_HOST
+                target=_serve, args=(book, _requests), name="atoll-compat", daemon=here() == _exit.MAIN_HOST
             )
             clerk.start()
     return _requests, book.deaths

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, NoReturn, Self
 
 from .. import _exit, _native
 from .._errors import AtollError, ChannelEmpty, CloneError
+from ..cloning import register
 from . import _crossing, _crossinterp, _registry
 from ._crossinterp import ERROR, REMOVE, UNBOUND_ERROR, UNBOUND_REMOVE
 
@@ -46,7 +47,7 @@ class ItemInterpreterDestroyed(ChannelError, _crossinterp.ItemInterpreterDestroy
 
 UNBOUND: Any = _crossinterp.make_unbound("channel", __name__)
 
-_HERE = _registry.here
+_here = _registry.here
 _NOT_SET: Any = object()
 
 
@@ -114,13 +115,13 @@ class _ChannelEnd:
         self = super().__new__(cls)
         self._id = ChannelID(number)
         self._is_associated = False
-        self._conduit = _registry.ask("hold", "channel", _HERE, number, description)
+        self._conduit = _registry.ask("hold", "channel", _here(), number, description)
         return self
 
-    def __del__(self, _tell: Callable[..., None] = _registry.tell, _here: int = _HERE) -> None:
+    def __del__(self, _tell: Callable[..., None] = _registry.tell, _here: Callable[[], int] = _registry.here) -> None:
         # What this needs must not be looked up in a module that may be gone already.
         if getattr(self, "_conduit", None) is not None:
-            _tell("let_go", "channel", _here, int(self._id))
+            _tell("let_go", "channel", _here(), int(self._id))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(id={int(self._id)})"
@@ -164,13 +165,13 @@ class _ChannelEnd:
         The channel closes once every interpreter that has used the end has released it.
         """
         self._associate()
-        self._check(_registry.ask("release", int(self._id), _HERE, self._end))
+        self._check(_registry.ask("release", int(self._id), _here(), self._end))
         self._is_associated = False
 
     def _associate(self) -> Any:
         """What the channel is made of; this interpreter is now among those that use the end."""
         if not self._is_associated:
-            self._check(_registry.ask("associate", int(self._id), _HERE, self._end))
+            self._check(_registry.ask("associate", int(self._id), _here(), self._end))
             self._is_associated = True
         return self._conduit
 
@@ -322,18 +323,18 @@ class SendChannel(_ChannelEnd):
         items, _, _, default = self._associate()
         flag = default if unbounditems is None else _crossinterp.to_flag(unbounditems, UNBOUND)
         form, payload = item
-        counted = flag == REMOVE and _HERE != _exit.MAIN_HOST
+        counted = flag == REMOVE and _here() != _exit.MAIN_HOST
         if counted:
-            _registry.ask("expect", int(self._id), _HERE)
+            _registry.ask("expect", int(self._id), _here())
         try:
             try:
-                items.send_nowait((form, payload, flag, _HERE, claim, receipt))
+                items.send_nowait((form, payload, flag, _here(), claim, receipt))
             except CloneError:
                 form, payload = _crossing.encode(obj, plainly=False)
-                items.send_nowait((form, payload, flag, _HERE, claim, receipt))
+                items.send_nowait((form, payload, flag, _here(), claim, receipt))
         except BaseException as error:
             if counted:
-                _registry.ask("taken", int(self._id), _HERE)
+                _registry.ask("taken", int(self._id), _here())
             if isinstance(error, AtollError):
                 self._refuse(error)
             raise
@@ -347,6 +348,21 @@ def _is_ours(claim: _native.Channel[None]) -> bool:
         return False
     return True
 
+
+def _reduce(end: _ChannelEnd) -> Any:
+    """What Atoll's own tasks and channels need to carry an end to a host that never heard of the channel."""
+    return type(end), int(end._id), end._conduit, _registry.connection()
+
+
+def _rebuild(parts: Any) -> _ChannelEnd:
+    end_type, number, description, connection = parts
+    _registry.connect(*connection)
+    end: _ChannelEnd = end_type._of(number, description)
+    return end
+
+
+register(RecvChannel, _reduce, _rebuild)  # type: ignore[arg-type]
+register(SendChannel, _reduce, _rebuild)  # type: ignore[arg-type]
 
 for _form, _end_type in ((_crossing.RECV_CHANNEL, RecvChannel), (_crossing.SEND_CHANNEL, SendChannel)):
     _crossing.encoders[_end_type] = lambda end, form=_form: (form, (int(end._id), end._conduit))  # type: ignore[misc]

@@ -55,10 +55,11 @@ Uncaught in the interpreter:
 {formatted}
 """.strip()
 
-_HERE = _registry.here
+_here = _registry.here
 _OWN = "_interpreters module"
 _MAIN = "runtime init"
 _FOREIGN = "C-API"
+_ISOLATE = "unknown"
 
 
 class ExecutionFailed(InterpreterError):
@@ -124,7 +125,7 @@ def list_all() -> list[Interpreter]:
 
 def get_current() -> Interpreter:
     """Return the currently running interpreter."""
-    return Interpreter(_HERE - 1)
+    return Interpreter(_here() - 1)
 
 
 def get_main() -> Interpreter:
@@ -178,8 +179,8 @@ class Interpreter:
         self._id = host - 1
         self._whence = whence
         self._holds = False
-        if whence == _OWN and host != _HERE:
-            _registry.ask("adopt", _HERE, host)
+        if whence == _OWN and host != _here():
+            _registry.ask("adopt", _here(), host)
             self._holds = True
         return _known.setdefault(self._id, self)  # type: ignore[return-value]
 
@@ -192,11 +193,11 @@ class Interpreter:
     def __eq__(self, other: object) -> bool:
         return self is other
 
-    def __del__(self, _tell: Callable[..., None] = _registry.tell, _here: int = _HERE) -> None:
+    def __del__(self, _tell: Callable[..., None] = _registry.tell, _here: Callable[[], int] = _registry.here) -> None:
         # What this needs must not be looked up in a module that may be gone already.
         if getattr(self, "_holds", False):
             self._holds = False
-            _tell("abandon", _here, self._id + 1)
+            _tell("abandon", _here(), self._id + 1)
 
     # for pickling:
     def __reduce__(self) -> tuple[type[Self], tuple[int]]:
@@ -227,7 +228,7 @@ class Interpreter:
         in an InterpreterError.
         """
         self._check_exists()
-        if self._id + 1 == _HERE:
+        if self._id + 1 == _here():
             raise InterpreterError("cannot destroy the current interpreter")
         self._check_own()
         _registry.ask("end", self._id + 1)
@@ -356,6 +357,8 @@ def _hosts() -> dict[int, str]:
             found[host] = _MAIN
         elif kind == "interpreter" and state == "ready":
             found[host] = _OWN if name == _registry.HOST_NAME else _FOREIGN
+        elif kind == "isolate" and state == "ready":
+            found[host] = _ISOLATE
     return found
 
 
