@@ -71,7 +71,7 @@ class _Named:
             and sys.modules.get(self.home) is self.module
             and getattr(self.module, self.name, None) is fn
             and self.path == path
-            and self.by_value == _sent_by_value()
+            and self.by_value == (_sent_by_value() if "cloudpickle.cloudpickle" in sys.modules else 0)
         )
 
 
@@ -308,6 +308,11 @@ class Client(ABC):
         number, how, value, position = message
         entry = self.pending.get(number)
         if entry is None:
+            return
+        if how == OK and type(entry) is PoolFuture and entry.settle_unseen(value):
+            # What nearly every call comes to; the rest is for those that somebody else waits for.
+            del self.pending[number]
+            self.finished += 1
             return
         if how == STARTED:
             self._deadlines[number] = time.monotonic() + entry._timeout

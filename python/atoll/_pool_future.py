@@ -129,6 +129,16 @@ class PoolFuture[T](Future[T]):
                 return
         self._call(fn)
 
+    def settle_unseen(self, result: Any) -> bool:
+        """Let the call return *result*, if nobody looks at the future but, perhaps, the thread that does this."""
+        own = self.__dict__
+        with self._core.lock:
+            if "_condition" in own or "_state" in own or self._timeout is not None:
+                return False
+            own["_result"] = result
+            own["_state"] = FINISHED
+        return True
+
     def settle(self, state: str, result: Any = None, exception: BaseException | None = None) -> bool:
         """Let the call end so; whether it was the first to say so. Callbacks are left to `call_callbacks`."""
         own = self.__dict__

@@ -30,7 +30,6 @@ from time import perf_counter
 from types import SimpleNamespace
 
 from . import _native, _shipping
-from ._agent import _flush
 from ._errors import Cancellation, ChannelClosed, CloneError
 
 TYPE_CHECKING = False
@@ -348,6 +347,15 @@ def _load(shipment: Any) -> Any:
             _loaded[module, qualname] = (fn, sys.modules.get(module))
         return fn
     return _shipping.load(how, target, ends, lambda: _peek(blob))
+
+
+def _flush() -> None:
+    """What the call printed is out before anyone learns that it has ended."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (AttributeError, OSError, ValueError):
+        pass
 
 
 def _nothing() -> None:
