@@ -17,7 +17,7 @@ def compat_lane() -> Lane:
     return CompatLane()
 
 
-LANES = {"compat.Queue": compat_lane, "interpreters.Queue": interpreters_lane}
+LANES = {"atoll": compat_lane, "interpreters.Queue": interpreters_lane}
 
 COMPAT = (
     Scenario(
