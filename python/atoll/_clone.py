@@ -36,6 +36,8 @@ _PROTOCOL = 5
 _new_object = copyreg.__newobj__  # type: ignore[attr-defined, unused-ignore]
 _HEAP_TYPE = 1 << 9
 _VALUES_KEPT = 256
+_LARGEST_KEPT = 64 * 1024
+"""Bytes of a blob whose value is kept: a closure over more than that would be held in memory for nothing."""
 
 
 def plan(cls: type) -> Plan:
@@ -384,7 +386,7 @@ def ship(value: object) -> Shipment:
         return known[1]
     shipment = _ship_anew(value)
     record = _Settled()
-    if not shipment[2] and record.add_class(value):
+    if not shipment[2] and len(shipment[1]) <= _LARGEST_KEPT and record.add_class(value):
         if len(_shipped) >= _VALUES_KEPT:
             _shipped.clear()
         _shipped[value] = record, shipment
@@ -394,7 +396,7 @@ def ship(value: object) -> Shipment:
 def _ship_anew(value: object) -> Shipment:
     blob, ends = _shipping.dump(value)
     key = _shipping._key(blob)
-    if not ends:
+    if not ends and len(blob) <= _LARGEST_KEPT:
         _keep(key, value)
     return key, blob, ends
 
@@ -476,7 +478,7 @@ def load_shipped(key: bytes, blob: bytes, ends: tuple[Any, ...]) -> Any:
     before = _tracked()
     value = _undump(blob, ends)
     _arrived.update(cls for cls in _tracked() - before)
-    if not ends:
+    if not ends and len(blob) <= _LARGEST_KEPT:
         _keep(key, value)
     return value
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import types
+import weakref
 from typing import Any
 
 import pytest
@@ -117,6 +119,22 @@ def test_functions_and_their_closures_travel_in_messages() -> None:
     base = 10
     copies = atoll.clone([lambda number: number + base, lambda: Job(base).doubled()])
     assert (copies[0](1), copies[1]()) == (11, 20)
+
+
+def clone_a_closure_over(data: Large) -> weakref.ref[Large]:
+    assert atoll.clone(lambda: data.content)() == data.content
+    return weakref.ref(data)
+
+
+def test_a_closure_over_much_data_is_not_held_for_later() -> None:
+    died = clone_a_closure_over(Large(b"x" * 100_000))
+    gc.collect()
+    assert died() is None
+
+
+class Large:
+    def __init__(self, content: bytes) -> None:
+        self.content = content
 
 
 def test_a_function_may_hold_the_end_of_a_channel() -> None:
