@@ -49,7 +49,7 @@ loom: ## exhaustive models of the concurrent parts (crates/core/tests/loom_*.rs)
 	  cargo test -p atoll-core --release --test 'loom*' --quiet
 
 test-python: ## Python tests (ARGS="-k select")
-	@scripts/build test packages
+	@scripts/build test packages notebooks
 	@$(WITH_ROOM) $(BIN)/python -m pytest $(ARGS)
 
 soak: ## a mixed load on four isolates for 200 seconds (SECONDS=20)
