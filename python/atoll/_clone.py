@@ -515,9 +515,26 @@ def _undump(blob: bytes, ends: tuple[Any, ...]) -> Any:
                 return make(*description)
             return super()._skeleton(make, *description)
 
+        def find_class(self, module: str, name: str) -> Any:
+            if is_foreign and module.startswith("cloudpickle") and name.startswith("_make_skeleton"):
+                raise _foreign("a class")
+            return super().find_class(module, name)
+
     stream = io.BytesIO(blob)
     is_foreign = stream.read(len(MAGIC_NUMBER)) != MAGIC_NUMBER
-    return Unpickler(stream, ends, True, is_foreign).load()
+    try:
+        return Unpickler(stream, ends, True, is_foreign).load()
+    except CloneError:
+        raise
+    except Exception as error:
+        if is_foreign:
+            raise _foreign("a value") from error
+        raise
+
+
+def _foreign(what: str) -> CloneError:
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return CloneError(what, "code of another Python", _shipping._ANOTHER_VERSION.format(version=version))
 
 
 # Registered -------------------------------------------------------------------------------------------------------

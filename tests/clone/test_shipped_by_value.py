@@ -161,10 +161,11 @@ def test_a_module_made_at_run_time_is_refused() -> None:
         atoll.clone([types.ModuleType("made_here")])
 
 
-def test_an_object_that_another_version_could_not_run_says_so() -> None:
+@pytest.mark.parametrize("value", [lambda: 1, Job], ids=["function", "class"])
+def test_code_that_another_version_could_not_run_says_so(value: object) -> None:
     from atoll import _clone
 
-    key, blob, ends = _clone.ship(lambda: 1)
+    key, blob, ends = _clone.ship(value)
     with pytest.raises(atoll.CloneError, match="does not understand"):
         _clone.load_shipped(b"another content...", b"\0" * 4 + blob[4:], ends)
-    assert _clone.load_shipped(key, blob, ends) is not None
+    assert _clone.load_shipped(key, blob, ends) is value
