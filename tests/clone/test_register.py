@@ -20,8 +20,10 @@ class Connection:
 
 @pytest.fixture(autouse=True)
 def forget_what_was_registered() -> Iterator[None]:
+    before = dict(_clone._registered)  # the package's own
     yield
     _clone._registered.clear()
+    _clone._registered.update(before)
     from atoll import _native
 
     _native.forget_plans()
