@@ -50,11 +50,15 @@ def test_each_failing_allocation_raises_memory_error() -> None:
 def test_failing_allocations_leak_nothing() -> None:
     original = value()
     fail_each_allocation(original)
-    gc.collect()
-    before = sys.getallocatedblocks()
-    fail_each_allocation(original)
-    gc.collect()
-    assert sys.getallocatedblocks() - before < 100
+    grown = []
+    for _ in range(4):
+        gc.collect()
+        before = sys.getallocatedblocks()
+        fail_each_allocation(original)
+        gc.collect()
+        grown.append(sys.getallocatedblocks() - before)
+    # A leak shows in every round, once for each of some thirty failures; what Python keeps for later use does not.
+    assert min(grown) < 20
 
 
 def test_failing_allocations_release_channel_ends() -> None:

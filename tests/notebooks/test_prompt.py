@@ -22,7 +22,10 @@ class Prompt:
 
     def __init__(self, basic: bool) -> None:
         self.is_basic = basic
-        main, terminal = pty.openpty()
+        try:
+            main, terminal = pty.openpty()
+        except OSError as error:  # no /dev/pts in this root
+            pytest.skip(f"no terminal here: {error}")
         self._terminal = main
         environment = {**os.environ, "TERM": "xterm", "NO_COLOR": "1", "PYTHON_HISTORY": os.devnull}
         if basic:

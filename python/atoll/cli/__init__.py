@@ -24,7 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return run.main(words[1:])
         from atoll.cli import commands
 
-        return commands.main(words)
+        code = commands.main(words)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here it can be said that nobody reads it; at the end of Python it cannot
+        return code
     except UsageError as error:
         print(f"atoll {command}: {error}", file=sys.stderr)
         return 2
