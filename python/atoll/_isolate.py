@@ -48,11 +48,10 @@ def start(setup: str) -> None:
     gc.freeze()
 
 
-def begin(path: list[str] | None, setup: str) -> None:
-    """Give the next session its environment, with *path* instead of the setup's if given."""
+def begin(setup: str) -> None:
+    """Give the next session its environment."""
     wanted = _read(setup)
-    if path is None:
-        path = wanted["path"]
+    path = wanted["path"]
     sys.path[:] = [*wanted["front"], *baseline.path] if path is None else path
     sys.argv = list(wanted["argv"])
     _set_environ(wanted["environ"])

@@ -167,6 +167,12 @@ fn bring_up(py: Attached<'_>, environment: &Environment) -> Result<()> {
         .map(drop)
 }
 
+/// What C code printed is not lost if the process ends without this namespace's exit code.
+fn flush_c_streams() {
+    // SAFETY: null means all streams, of the namespace's own libc.
+    unsafe { libc::fflush(std::ptr::null_mut()) };
+}
+
 fn isolate_module(py: Attached<'_>) -> Result<atoll_py::Owned<'_>> {
     py.import(c"atoll._isolate")
 }
@@ -184,9 +190,7 @@ impl Inside {
         debug_assert!(alone.is_ok());
         finish(py);
         py.detach(|| {
-            // What C code printed is not lost if the process ends without this namespace's exit code.
-            // SAFETY: null means all streams.
-            unsafe { libc::fflush(std::ptr::null_mut()) };
+            flush_c_streams();
             // SAFETY: the boot structure's own function and argument.
             unsafe { (boot.park)(boot.isolate) };
             self.engine.host_ended(session.host, begun.err().as_deref());
@@ -203,7 +207,7 @@ fn begin(py: Attached<'_>, session: &Session) -> Result<()> {
     let setup = py.string(&session.setup)?;
     isolate_module(py)?
         .borrow()
-        .call_method(c"begin", &[py.none(), setup.borrow()])
+        .call_method(c"begin", &[setup.borrow()])
         .map(drop)
 }
 
@@ -231,8 +235,7 @@ fn retire(py: Attached<'_>, boot: &'static Boot) -> ! {
     if let Err(raised) = retired {
         raised.write_unraisable(None);
     }
-    // SAFETY: null means all streams.
-    unsafe { libc::fflush(std::ptr::null_mut()) };
+    flush_c_streams();
     // SAFETY: the boot structure's own function and argument.
     unsafe { (boot.retired)(boot.isolate) };
     loop {
