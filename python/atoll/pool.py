@@ -1,7 +1,6 @@
 """`Pool`: an executor of `concurrent.futures` whose workers are interpreters of this process.
 
-The public face; `_pool_core` has the workers and the queue, `_pool_worker` what runs in them, `_pool_future` and
-`_pool_map` what comes back, `_pool_reports` logging and warnings.
+The public face; what is inside is in `_pool`.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ from typing import Any
 
 from . import _environment, _exit, _native, _shipping
 from ._errors import AtollError, CloneError
-from ._pool_core import Core
-from ._pool_future import PoolFuture
-from ._pool_map import Mapping, progress_bar
-from ._pool_worker import worker_state
+from ._pool.core import Core
+from ._pool.future import PoolFuture
+from ._pool.map import Mapping, progress_bar
+from ._pool.worker import worker_state
 
 __all__ = ["BrokenPool", "Pool", "PoolStats", "worker_state"]
 
@@ -92,9 +91,9 @@ class Pool(Executor):
         self._name = name or thread_name_prefix or f"pool-{next(_numbers)}"
         config = None
         if reports:
-            from . import _pool_reports
+            from ._pool.reports import settings as settings_of_reports
 
-            config = _pool_reports.settings()
+            config = settings_of_reports()
         settings = {
             "initializer": shipment,
             "initargs": initargs,
@@ -229,12 +228,12 @@ class Pool(Executor):
 
     def __reduce__(self) -> Any:
         # A task that is given the pool gets another face of it; nothing but a message can carry that.
-        from . import _pool_nested
+        from ._pool.nested import connect
 
         self._core.is_lent = True
         self._core.want_collector()
         core = self._core
-        return _pool_nested.connect, (core.name, core.size, core.jobs, core.results.sender)
+        return connect, (core.name, core.size, core.jobs, core.results.sender)
 
     def __del__(self) -> None:
         core = getattr(self, "_core", None)
@@ -375,9 +374,9 @@ def _check_kind(kind: str) -> None:
 def _shipped_variables(context: Iterable[ContextVar[Any]]) -> tuple[tuple[ContextVar[Any], Any], ...]:
     if not (variables := tuple(context)):
         return ()
-    from . import _pool_context
+    from ._pool.context import name_of
 
-    return tuple((variable, _pool_context.name_of(variable)) for variable in variables)
+    return tuple((variable, name_of(variable)) for variable in variables)
 
 
 def _refuse_fork(core: Core) -> None:

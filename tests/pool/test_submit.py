@@ -46,7 +46,7 @@ def test_a_call_that_raises_raises_the_same_at_its_future(pool: atoll.Pool) -> N
         future.result()
     assert isinstance(caught.value.__cause__, atoll.RemoteTraceback)
     assert "in fail" in str(caught.value.__cause__)
-    assert "_pool_worker" not in str(caught.value.__cause__)
+    assert "_pool" not in str(caught.value.__cause__)
     assert isinstance(future.exception(), LookupError)
 
 

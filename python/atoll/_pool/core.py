@@ -1,6 +1,6 @@
 """The inside of a pool: its workers and its queue, from their start to their end.
 
-`_pool_client` says who takes the results out, `_pool_worker` what runs in the workers.
+`client` says who takes the results out, `worker` what runs in the workers.
 
 # Invariants
 
@@ -20,13 +20,13 @@ from collections.abc import Callable, Iterable
 from concurrent.futures._base import FINISHED
 from typing import Any
 
-from . import _native, _shipping
-from ._errors import AtollError, ChannelClosed, ChannelEmpty, HostDied, HostUnavailable
-from ._failures import load_failure
-from ._pool_client import CANCEL_WAIT, MOST_UNREAD, Call, Client, in_thread
-from ._pool_future import PoolFuture
-from ._pool_worker import BROKEN, HAND, IDLE, REPORT, STARTED, STRIKE, STRUCK, WITHDRAWN, Settings
-from .interpreters import Interpreter
+from .. import _native, _shipping
+from .._errors import AtollError, ChannelClosed, ChannelEmpty, HostDied, HostUnavailable
+from .._failures import load_failure
+from ..interpreters import Interpreter
+from .client import CANCEL_WAIT, MOST_UNREAD, Call, Client, in_thread
+from .future import PoolFuture
+from .worker import BROKEN, HAND, IDLE, REPORT, STARTED, STRIKE, STRUCK, WITHDRAWN, Settings
 
 _FED = 64
 """After a cancellation among many waiting calls so many are in the queue; the others wait where each can be found."""
@@ -112,9 +112,9 @@ class Core(Client):
             return
         number, how, value, _ = word
         if how == REPORT:
-            from . import _pool_reports
+            from .reports import deliver
 
-            _pool_reports.deliver(value)
+            deliver(value)
         elif how == BROKEN:
             self._log_broken_initializer(error := load_failure(value))
             self.break_down(f"a worker's initializer failed: {type(error).__name__}: {error}", error)
@@ -345,7 +345,7 @@ class Core(Client):
         )  # fmt: skip
         payload: Any = (
             "name",
-            ("atoll._pool_worker", "serve", *_shipping.new_path()),
+            ("atoll._pool.worker", "serve", *_shipping.new_path()),
             (),
             (worker.number, settings, channels),
             {},
@@ -543,9 +543,6 @@ class _End:
 
     def follow(self, timeout: float | None) -> bool:
         return self._core.over.wait(timeout)
-
-
-_TOO_LATE = "cannot get the result of the call (it has not ended after {timeout} s); wait longer"
 
 
 def _close(host: Interpreter | None) -> None:

@@ -1,7 +1,7 @@
 """`Pool.map`: many calls of one function, sent in chunks, results in order.
 
 Without *chunksize* the calls are dealt out in a few chunks for each worker. A worker sends back what it has got every
-20 ms, and if another worker idles it puts half of the rest of its chunk into the queue again (`_pool_worker`). So tiny
+20 ms, and if another worker idles it puts half of the rest of its chunk into the queue again (`worker`). So tiny
 calls travel by the thousand, long ones are spread evenly, and nobody has to guess how long a call takes.
 """
 
@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from typing import Any
 
-from ._failures import load_failure
-from ._pool_client import Client
-from ._pool_worker import PART, SPLIT, WHOLE
+from .._failures import load_failure
+from .client import Client
+from .worker import PART, SPLIT, WHOLE
 
 _CHUNKS_PER_WORKER = 4
 _LARGEST_CHUNK = 8192
@@ -155,6 +155,6 @@ class Mapping:
 
 def progress_bar(iterables: tuple[Iterable[Any], ...]) -> Callable[[], Any]:
     """What draws the bar of `map(progress=True)`; raises ImportError if it cannot."""
-    from .mapping import _progress_bar
+    from ..mapping import _progress_bar
 
     return _progress_bar(iterables)

@@ -29,8 +29,8 @@ from itertools import repeat
 from time import perf_counter
 from types import SimpleNamespace
 
-from . import _native, _shipping
-from ._errors import Cancellation, ChannelClosed, CloneError
+from .. import _native, _shipping
+from .._errors import Cancellation, ChannelClosed, CloneError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing costs every new interpreter 2 ms
@@ -118,9 +118,9 @@ def _forget() -> None:
 def _initialize(worker: int, settings: Settings, results: Any) -> bytes | None:
     """Get ready; what the initializer raised, packed, or None."""
     if settings["reports"] is not None:
-        from . import _pool_reports
+        from .reports import redirect
 
-        _pool_reports.redirect(settings["reports"], results, worker)
+        redirect(settings["reports"], results, worker)
     shipment = settings["initializer"]
     if shipment is not None:
         try:
@@ -229,11 +229,11 @@ class _Loop:
             return fn(*args, **kwargs)
         from contextvars import copy_context
 
-        from . import _pool_context
+        from .context import find
 
         inside = copy_context()
         for (_, home, name), value in context:
-            inside.run(_pool_context.find(home, name).set, value)
+            inside.run(find(home, name).set, value)
         return inside.run(fn, *args, **kwargs)
 
     def chunk(self, number: int, shipment: Any, columns: Any, mode: int, extra: Any) -> int:
@@ -371,7 +371,7 @@ def _peek(blob: Any) -> bytes:
 
 
 def _dump(error: BaseException) -> bytes:
-    from ._failures import dump_failure
+    from .._failures import dump_failure
 
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename == __file__:

@@ -2,7 +2,7 @@
 
 A `concurrent.futures.Future` that costs little as long as nobody but its own waiter asks for it: its condition, its
 list of waiters and its callbacks come into being when they are first used. Who looks at them wants to be told by
-somebody else, so from then on the pool's collector is at work (see `_pool_client`).
+somebody else, so from then on the pool's collector is at work (see `client`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from ._pool_client import Client
+    from .client import Client
 
 _DONE = (FINISHED, CANCELLED_AND_NOTIFIED, CANCELLED)
 

@@ -44,10 +44,10 @@ def settings() -> dict[str, Any]:
 
 def redirect(settings: dict[str, Any], results: Any, worker: int) -> None:
     """Send what is logged and warned of in this interpreter to the pool."""
-    from . import _pool_worker
+    from .worker import REPORT
 
     def send(kind: int, content: dict[str, Any]) -> None:
-        results.send_nowait((worker, _pool_worker.REPORT, (kind, content), 0))
+        results.send_nowait((worker, REPORT, (kind, content), 0))
 
     _redirect_warnings(settings["filters"], send)
     if "logging" in sys.modules:

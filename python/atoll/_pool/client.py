@@ -28,11 +28,11 @@ from collections.abc import Callable
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED
 from typing import Any, Protocol
 
-from . import _exit, _native, _shipping
-from ._errors import Cancellation, ChannelClosed, CloneError
-from ._failures import load_failure
-from ._pool_future import PoolFuture
-from ._pool_worker import FAILED, OK, STARTED
+from .. import _exit, _native, _shipping
+from .._errors import Cancellation, ChannelClosed, CloneError
+from .._failures import load_failure
+from .future import PoolFuture
+from .worker import FAILED, OK, STARTED
 
 _SMALL_BLOB = 16_384
 """A function of at most so many bytes travels with every call; a larger one waits in a channel to be fetched once."""

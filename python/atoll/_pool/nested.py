@@ -10,12 +10,12 @@ from __future__ import annotations
 import threading
 from typing import Any, NoReturn
 
-from . import _native
-from ._errors import ChannelClosed, ChannelEmpty
-from ._pool_client import Call, Client, Waiter
-from ._pool_future import PoolFuture
-from ._pool_worker import HAND, STRIKE
-from .pool import Pool, PoolStats
+from .. import _native
+from .._errors import ChannelClosed, ChannelEmpty
+from ..pool import Pool, PoolStats
+from .client import Call, Client, Waiter
+from .future import PoolFuture
+from .worker import HAND, STRIKE
 
 _GRACE = 0.002
 """Seconds that a call waits before it asks for a hand: the pool may have an idle worker."""
