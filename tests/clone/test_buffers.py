@@ -5,9 +5,11 @@ from __future__ import annotations
 import array
 import gc
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.kinds import KINDS, skip_unless_available
 
 import atoll
 
@@ -72,6 +74,36 @@ def test_memory_in_a_message_that_is_refused_is_freed() -> None:
         with pytest.raises(atoll.CloneError):
             atoll.clone([view, (number for number in ())])
     assert resident_bytes() - before < 100_000_000
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_memory_to_a_worker_and_back_takes_two_copies_at_its_peak(
+    run_child: Callable[[str], tuple[int, str, str]], kind: str
+) -> None:
+    skip_unless_available(kind)
+    code, out, err = run_child(
+        f"""
+        import atoll
+
+        def peak_bytes():
+            with open("/proc/self/status") as status:
+                return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) * 1024
+
+        def same(view):
+            return view
+
+        if __name__ == "__main__":
+            size = 100_000_000
+            view = memoryview(bytearray(b"x" * size))
+            atoll.run(same, view[:100_000], kind={kind!r})
+            before = peak_bytes()
+            for _ in range(4):
+                assert atoll.run(same, view, kind={kind!r})[size // 2] == ord("x")
+            print((peak_bytes() - before) / size)
+        """
+    )
+    assert code == 0, err
+    assert float(out) < 2.1
 
 
 def test_a_reason_with_large_memory_is_refused() -> None:

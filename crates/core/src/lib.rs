@@ -57,6 +57,8 @@ pub mod hosts;
 #[cfg(not(loom))]
 pub mod message;
 #[cfg(not(loom))]
+mod pages;
+#[cfg(not(loom))]
 mod pool;
 #[cfg(not(loom))]
 pub mod region;

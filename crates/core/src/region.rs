@@ -3,6 +3,8 @@
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 
+use crate::pages;
+
 /// Bytes, shared by reference count: immutable, but for a sole owner. The memory goes back to the copy of the library that
 /// made it, wherever the last reference is dropped.
 #[repr(transparent)]
@@ -34,6 +36,25 @@ impl Region {
             length: bytes.len(),
             capacity: bytes.capacity(),
         })))
+    }
+
+    /// A copy of the bytes; `None` where there is no memory for it.
+    #[must_use]
+    pub fn copy_of(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() < pages::LARGE_BYTES {
+            let mut copy = Vec::new();
+            copy.try_reserve_exact(bytes.len()).ok()?;
+            copy.extend_from_slice(bytes);
+            return Some(Self::from_vec(copy));
+        }
+        let pointer = pages::copy(bytes)?.as_ptr();
+        Some(Self(Box::into_raw(Box::new(Shared {
+            references: AtomicUsize::new(1),
+            free: free_pages,
+            pointer,
+            length: bytes.len(),
+            capacity: bytes.len(),
+        }))))
     }
 
     /// The bytes.
@@ -122,9 +143,32 @@ unsafe extern "C" fn free_shared(shared: *mut Shared) {
     drop(unsafe { Vec::from_raw_parts(shared.pointer.cast_mut(), shared.length, shared.capacity) });
 }
 
+/// # Safety
+/// *shared* was made by `Region::copy_of` in pages, and nobody uses it any more.
+unsafe extern "C" fn free_pages(shared: *mut Shared) {
+    // SAFETY: made by Box in `copy_of`, by the caller.
+    let shared = unsafe { Box::from_raw(shared) };
+    // SAFETY: pages of this size, mapped there; nobody uses them any more, by the caller.
+    unsafe { pages::unmap(shared.pointer.cast_mut(), shared.length) };
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_is_the_same_bytes_elsewhere_whatever_its_size() {
+        for size in [0, 1, 100_000, pages::LARGE_BYTES + 1] {
+            let original = vec![7; size];
+            let region = Region::copy_of(&original).expect("there is memory for it");
+            assert_eq!(region.bytes(), original);
+            // SAFETY: nobody else has the region.
+            unsafe { region.as_mut_ptr().write_bytes(8, size) };
+            assert_eq!(original, vec![7; size]);
+            drop(region.clone());
+            assert_eq!(region.bytes(), vec![8; size]);
+        }
+    }
 
     #[test]
     fn the_bytes_live_as_long_as_any_reference() {

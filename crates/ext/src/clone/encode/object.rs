@@ -214,13 +214,11 @@ impl<'a, 'py> Walk<'a, 'py, '_> {
         let (data, readonly) = (lent.bytes(), lent.is_readonly());
         let sink = &mut self.sink;
         if data.len() >= REGION_BYTES {
-            let mut copy = Vec::new();
-            if copy.try_reserve_exact(data.len()).is_err() {
+            let Some(region) = Region::copy_of(data) else {
                 return Err(Box::new(Refusal::Memory));
-            }
-            copy.extend_from_slice(data);
+            };
             sink.writer.buffer(sink.regions.len(), readonly);
-            sink.regions.push(Region::from_vec(copy));
+            sink.regions.push(region);
         } else if readonly {
             sink.writer.bytes(data);
         } else {
