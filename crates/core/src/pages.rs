@@ -82,10 +82,8 @@ mod tests {
             let pages = copy(&data).expect("there is memory for it");
             assert_eq!(pages.as_ptr().addr() % HUGE_BYTES, 0);
             // SAFETY: `copy` made as many bytes.
-            assert_eq!(
-                unsafe { std::slice::from_raw_parts(pages.as_ptr(), size) },
-                data
-            );
+            let copied = unsafe { std::slice::from_raw_parts(pages.as_ptr(), size) };
+            assert_eq!(copied, data);
             // SAFETY: made above, and not used any more.
             unsafe { unmap(pages.as_ptr(), size) };
         }
