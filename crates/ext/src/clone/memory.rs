@@ -11,6 +11,8 @@ use atoll_py::types::Lendable;
 use crate::module::State;
 
 /// A region that came with a message: its one receiver may write to it, unless the sender's could not.
+///
+/// If nobody may write to it, sending it on copies nothing: everyone who receives it sees the same bytes.
 pub(crate) struct Memory {
     region: Region,
     readonly: bool,
@@ -21,6 +23,11 @@ impl Memory {
         // Whoever shares it with others (a copy of a message that was kept) must not be surprised.
         let readonly = readonly || !region.is_unique();
         Memory { region, readonly }
+    }
+
+    /// Another reference to the region, if all that have one only read.
+    pub(super) fn shared(&self) -> Option<Region> {
+        self.readonly.then(|| self.region.clone())
     }
 }
 

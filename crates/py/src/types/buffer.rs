@@ -50,7 +50,7 @@ impl<'py> Borrowed<'_, 'py> {
     }
 }
 
-impl Lent<'_> {
+impl<'py> Lent<'py> {
     /// The bytes, in memory order.
     ///
     /// Others may write to them meanwhile, as with every buffer in Python: what is read then is undefined, but is bytes.
@@ -66,6 +66,14 @@ impl Lent<'_> {
     /// Whether the memory is not to be written to.
     pub fn is_readonly(&self) -> bool {
         self.view.readonly != 0
+    }
+
+    /// The object that lends it: of a `PickleBuffer`, what that was made from.
+    ///
+    /// Returns: borrowed from the view.
+    pub fn owner(&self) -> Option<Borrowed<'_, 'py>> {
+        // SAFETY: attached (the token); the view holds a reference to its object until it is released.
+        (!self.view.obj.is_null()).then(|| unsafe { Borrowed::from_ptr(self.py, self.view.obj) })
     }
 }
 

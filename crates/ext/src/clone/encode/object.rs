@@ -10,7 +10,9 @@ use atoll_py::{Borrowed, FREE_THREADED, Owned, Result};
 use super::sink::Met;
 use super::walk::{Call, Frame, Items, Walk};
 use super::{Refusal, Written};
+use crate::clone::memory::Memory;
 use crate::clone::plans::{How, Plan, Plans, items};
+use crate::clone::share;
 
 /// Memory of at least this many bytes travels beside the message instead of inside of it.
 const REGION_BYTES: usize = 64 * 1024;
@@ -41,6 +43,7 @@ impl<'a, 'py> Walk<'a, 'py, '_> {
         let plan = plan.clone();
         match &plan.how {
             How::Buffer => self.memory(object),
+            How::Share => self.shared(object),
             How::Reduce | How::Plain { .. } => self.taken_apart(object, None),
             How::Reducer(reducer) => {
                 let reducer = reducer.get(object.py()).to_owned();
@@ -202,7 +205,7 @@ impl<'a, 'py> Walk<'a, 'py, '_> {
         Ok(Some(unsafe { Dict::from_object(kept) }))
     }
 
-    /// Writes memory: small one as `bytes` or `bytearray`, large one beside the message.
+    /// Writes memory: small one as `bytes` or `bytearray`, large one beside the message, a copy unless it is shared already.
     fn memory(&mut self, object: Borrowed<'a, 'py>) -> Written<'a, 'py, ()> {
         if self.sink.repeats(object) {
             return Ok(());
@@ -213,7 +216,13 @@ impl<'a, 'py> Walk<'a, 'py, '_> {
         };
         let (data, readonly) = (lent.bytes(), lent.is_readonly());
         let sink = &mut self.sink;
-        if data.len() >= REGION_BYTES {
+        let memory = lent
+            .owner()
+            .and_then(|owner| sink.state.memory.body_of(owner));
+        if let Some(region) = memory.and_then(Memory::shared) {
+            sink.writer.buffer(sink.regions.len(), true);
+            sink.regions.push(region);
+        } else if data.len() >= REGION_BYTES {
             let Some(region) = Region::copy_of(data) else {
                 return Err(Box::new(Refusal::Memory));
             };
@@ -224,6 +233,28 @@ impl<'a, 'py> Walk<'a, 'py, '_> {
         } else {
             sink.writer.bytearray(data);
         }
+        Ok(())
+    }
+
+    /// Writes an object whose payload its type shares.
+    fn shared(&mut self, object: Borrowed<'a, 'py>) -> Written<'a, 'py, ()> {
+        if self.sink.repeats(object) {
+            return Ok(());
+        }
+        let capsule = match object.call_method(c"__atoll_share__", &[]) {
+            Ok(capsule) => capsule,
+            Err(raised) => return Err(Box::new(Refusal::Apart(object, raised))),
+        };
+        let taken = match share::take(capsule.borrow()) {
+            Ok(taken) => taken,
+            Err(why) => return Err(Box::new(Refusal::Share(object, why))),
+        };
+        let sink = &mut self.sink;
+        sink.writer.reduced(Parts::NONE);
+        sink.writer.named(&taken.module, &taken.function);
+        sink.writer.tuple(1);
+        sink.writer.buffer(sink.regions.len(), true);
+        sink.regions.push(taken.region);
         Ok(())
     }
 
