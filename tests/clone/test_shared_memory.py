@@ -7,10 +7,10 @@ import pickle
 from typing import Any
 
 import pytest
+from tests.kinds import KINDS, skip_unless_available
 
 import atoll
 from atoll import _native
-from tests.kinds import KINDS, skip_unless_available
 
 LARGE = 1 << 20
 
