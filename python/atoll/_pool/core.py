@@ -26,7 +26,7 @@ from .._failures import load_failure
 from ..interpreters import Interpreter
 from .client import CANCEL_WAIT, MOST_UNREAD, Call, Client, in_thread
 from .future import PoolFuture
-from .worker import BROKEN, HAND, IDLE, REPORT, STARTED, STRIKE, STRUCK, WITHDRAWN, Settings
+from .worker import BROKEN, HAND, IDLE, MOST_REVOKED, REPORT, STARTED, STRIKE, STRUCK, WITHDRAWN, Settings
 
 _FED = 64
 """After a cancellation among many waiting calls so many are in the queue; the others wait where each can be found."""
@@ -72,6 +72,8 @@ class Core(Client):
         self._broken_type = broken
         self._why = ""
         self._settings = settings
+        self._revoked: deque[int] = deque(maxlen=MOST_REVOKED)
+        """Calls that were not in a queue when they were cancelled, wherever they are."""
         self._starts_lock = threading.Lock()
         self._hands = itertools.count(-1, -1)
         self._orders: deque[Callable[[], None]] = deque()
@@ -226,14 +228,11 @@ class Core(Client):
                 self.jobs.close()
 
     def strike(self, number: int, wait: float) -> None:
-        """Throw a cancellation into a running call, and into nothing else."""
-        workers = self.workers_at(number)
-        if not workers and wait:
-            # Taken, but not announced yet: that comes within microseconds.
-            with contextlib.suppress(TimeoutError, ChannelEmpty), self._starts_lock:
-                self._note([self.starts.recv(wait)])
-            workers = self.workers_at(number)
-        for worker in workers:
+        """Throw a cancellation into a call that is in no queue, or see that it is not begun; and into nothing else."""
+        self._revoked.append(number)
+        is_one_call = type(self.pending.get(number)) is PoolFuture
+        # A call that nobody has announced, or a part of a `map`, may be on its way to any of them.
+        for worker in (is_one_call and self.workers_at(number)) or list(self.workers.values()):
             with worker.cancelling:
                 self._strike(worker, number, wait)
         self.want_collector()  # who starts the worker again
@@ -252,7 +251,7 @@ class Core(Client):
         handle, cancels = worker.handle, worker.cancels
         if handle is None:
             return
-        worker.leaving = True
+        was_leaving, worker.leaving = worker.leaving, True
         cancels.send_nowait(number)
         self.read_starts()
         if worker.current == number and (number in self.pending or number == IDLE or number >= 1 << 40):
@@ -260,7 +259,7 @@ class Core(Client):
             cancels.send_nowait(STRUCK)
         else:
             cancels.send_nowait(WITHDRAWN)
-            worker.leaving = False
+            worker.leaving = was_leaving
 
     # Workers ------------------------------------------------------------------------------------------------------
 
@@ -338,7 +337,8 @@ class Core(Client):
         self.read_starts()  # what the loop before this one said
         worker.current = None
         selects = worker.selects or worker.stop is not None
-        settings = {**self._settings, "split_to": self.jobs.sender, "selects": selects}
+        revoked = tuple(self._revoked.copy())
+        settings = {**self._settings, "split_to": self.jobs.sender, "selects": selects, "revoked": revoked}
         channels = (
             self.jobs.receiver, worker.stop or worker.own.receiver, self.results.sender, self.starts.sender,
             worker.cancels.receiver,
@@ -355,9 +355,12 @@ class Core(Client):
         worker.handle.notify(self.results.sender, worker.number)
 
     def _start_again(self, worker: Worker) -> None:
+        self.read_starts()
+        announced = worker.current
         try:
             self._start(worker)
-        except AtollError:  # somebody closed the host
+        except AtollError as error:  # somebody closed the host
+            self._fail_announced(announced, HostDied(f"cannot finish the call ({error})"))
             if worker.stop is not None:
                 self.workers.pop(worker.number, None)
             else:
@@ -379,11 +382,13 @@ class Core(Client):
         if worker is None or worker.handle is None or not worker.handle.done():
             return
         how, value = worker.handle.outcome()
+        # Struck twice, it may have had no time to say so itself.
+        is_struck = value == "struck" or (how == "cancelled" and worker.leaving)
         worker.leaving = False
-        if worker.stop is not None and value != "struck":
+        if worker.stop is not None and not is_struck:
             del self.workers[number]
             return
-        if how == "ok" and value == "struck":
+        if is_struck:
             self._start_again(worker)
         elif how == "ok" and value == "retired" and self.workers.get(number) is worker and number < self.size:
             self._replace(worker)
@@ -411,11 +416,8 @@ class Core(Client):
         else:
             why = value if how == "died" else "it was cancelled"
             error = HostDied(f"cannot finish the call (worker {worker.number} of pool {self.name!r} ended: {why})")
-        entry = self.pending.get(worker.current) if worker.current is not None else None
         worker.deaths += 1
-        if entry is not None:
-            assert worker.current is not None
-            self.settle(worker.current, entry, FINISHED, None, error)
+        self._fail_announced(worker.current, error)
         if how == "cancelled" and not self.closing and worker.deaths < _DEATHS_IN_A_ROW:
             self._start_again(worker)
             return
@@ -425,6 +427,11 @@ class Core(Client):
                 self.break_down(str(error), error)
         else:
             self._replace(worker)
+
+    def _fail_announced(self, number: int | None, error: BaseException) -> None:
+        """The call that a worker was at, if it was at one, will not be answered."""
+        if number is not None and (entry := self.pending.get(number)) is not None:
+            self.settle(number, entry, FINISHED, None, error)
 
     def resize(self, size: int) -> None:
         with self.lock:

@@ -6,10 +6,14 @@ A call is `(number, shipment, args, kwargs, extra)`, in the queue that all worke
 goes back over `results` is `(number, how, value, position)`; `how` is one of the words below. Before anything else is
 done with a call, its number goes to `starts`, which nobody waits for: there the pool reads who is at work on what.
 
-To cancel a running call the pool puts its number into the worker's `cancels`, looks at `starts` again, and if the
-worker is still at that call, has `Cancellation` thrown at it and says STRUCK; if not, it says WITHDRAWN. The worker
+To cancel a call that is in no queue the pool puts its number into the worker's `cancels`, looks at `starts` again, and
+if the worker is at that call, has `Cancellation` thrown at it and says STRUCK; if not, it says WITHDRAWN. The worker
 looks into `cancels` after it has announced a call and when a call has ended. Either it sees the number and waits for
 the verdict, or the pool sees that it has gone on: a cancellation never hits a call that it was not meant for.
+
+A call that nobody has announced is on its way: in the hand of a worker that is about to announce it, or whose loop was
+ended by another cancellation and starts again. So the number goes to every worker then, and to every loop that starts,
+and stays *revoked* there, whatever the verdict: who comes upon that call answers that it was cancelled.
 
 # Invariants
 
@@ -18,6 +22,8 @@ the verdict, or the pool sees that it has gone on: a cancellation never hits a c
 - W2 A call that was begun is answered at least once, and never begun again; the pool ignores a second answer.
 - W3 After it was struck the worker returns, since a task can be cancelled only once; the pool starts it again, and a
   call that it had taken but not begun is still in `hand`.
+- W4 A revoked call is not begun: its number is among `revoked` before the pool's verdict comes, and before the loop
+  that finds it in its hand takes its first step.
 """
 
 from __future__ import annotations
@@ -46,6 +52,9 @@ about to wait for other calls; STRIKE asks for the cancellation of a running cal
 
 WITHDRAWN, STRUCK = -1, -2
 """The verdicts on `cancels`; anything else there is the number of a call."""
+
+MOST_REVOKED = 256
+"""So many numbers are kept; the calls of those before them have long been answered."""
 
 IDLE = 0
 """In place of a call's number: none is at hand. On `cancels` it has the worker look into its own queue from now on."""
@@ -142,6 +151,7 @@ class _Loop:
         self.left: int | None = settings["max_tasks"]
         self.jobs, self.own, self.results, self.starts, self.cancels = jobs, own, results, starts, cancels
         self.split_to: Any = settings["split_to"]
+        self.revoked: dict[int, None] = dict.fromkeys(settings["revoked"])
         self.selects: bool = settings["selects"]
         """Whether its own queue is in use: taking from two queues costs two microseconds more than taking from one."""
 
@@ -173,17 +183,18 @@ class _Loop:
             starts.send_nowait((worker, number))
             if len(cancels):
                 if self.is_struck():
-                    if self.meant == number:
-                        _answer(self.results, extra, (number, CANCELLED, None, 0))
-                        hand.clear()
                     return "struck"
                 take = self.taking(hand)
-            begun[:] = [number]
-            if type(kwargs) is dict:
-                self.call(number, shipment, args, kwargs, extra)
-                done = 1
+            if number in self.revoked or begun:  # begun: by the loop before this one, that was struck
+                _answer(self.results, extra, (number, CANCELLED, None, 0))
+                done = 0
             else:
-                done = self.chunk(number, shipment, args, kwargs, extra)
+                begun.append(number)
+                if type(kwargs) is dict:
+                    self.call(number, shipment, args, kwargs, extra)
+                    done = 1
+                else:
+                    done = self.chunk(number, shipment, args, kwargs, extra)
             hand.clear()
             starts.send_nowait((worker, IDLE))
             if len(cancels):
@@ -312,22 +323,23 @@ class _Loop:
             _answer(self.results, extra, (number, PART, (whole, failure, skipped), position))
 
     def is_struck(self) -> bool:
-        """Wait for the verdict on a cancellation that is under way; `meant` is the call that it is about."""
-        interrupted = False
-        while True:
-            try:
-                word = self.cancels.recv()
-            except Cancellation:
-                if interrupted:
-                    raise  # the host closes
-                interrupted = True
-                continue
-            if word == WITHDRAWN:
-                return False
-            if word == STRUCK:
-                return True
-            self.meant = word
-            self.selects = self.selects or word == IDLE
+        """Wait for the verdicts on the cancellations that are under way."""
+        try:
+            while len(self.cancels):
+                self.revoke(self.cancels.recv())
+                if self.cancels.recv() == STRUCK:
+                    return True
+        except Cancellation:
+            return True  # its verdict is still to come, or the host closes
+        return False
+
+    def revoke(self, number: int) -> None:
+        if number == IDLE:
+            self.selects = True
+            return
+        while len(self.revoked) >= MOST_REVOKED:
+            del self.revoked[next(iter(self.revoked))]
+        self.revoked[number] = None
 
 
 _loaded: dict[Any, Any] = {}
