@@ -11,6 +11,7 @@
     Interpreter, list_hosts  a host of one's own, all the hosts       interpreters.py
     capabilities             what this machine can do, and why not    interpreters.py
     clone, register          the copy that another interpreter gets   cloning.py
+    get_include              where atoll.h is, for extension types    cloning.py
     explain                  what would become of an object, and why  explaining.py
     AtollError and below     every error                              _errors.py
     python -m atoll          the command line                         cli/
@@ -18,34 +19,33 @@
 What only some programs use is imported when it is first asked for, so that `import atoll` stays cheap.
 """
 
-from ._errors import (
-    AtollError,
-    Cancellation,
-    ChannelClosed,
-    ChannelEmpty,
-    ChannelFull,
-    ChannelPoisoned,
-    CloneError,
-    HostDied,
-    HostUnavailable,
-    RemoteTraceback,
-    TaskCancelled,
-)
-from .channels import (
-    AfterCase,
-    Channel,
-    ChannelStats,
-    Receiver,
-    SendCase,
-    Sender,
-    after,
-    select,
-)
-from .cloning import clone, register
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ._errors import (
+        AtollError,
+        Cancellation,
+        ChannelClosed,
+        ChannelEmpty,
+        ChannelFull,
+        ChannelPoisoned,
+        CloneError,
+        HostDied,
+        HostUnavailable,
+        RemoteTraceback,
+        TaskCancelled,
+    )
     from .aio import aselect
+    from .channels import (
+        AfterCase,
+        Channel,
+        ChannelStats,
+        Receiver,
+        SendCase,
+        Sender,
+        after,
+        select,
+    )
+    from .cloning import clone, get_include, register
     from .explaining import Explanation, explain
     from .groups import TaskGroup
     from .interpreters import Interpreter, capabilities, list_hosts
@@ -61,7 +61,7 @@ __all__ = [
     # channels
     "Channel", "Sender", "Receiver", "ChannelStats", "select", "SendCase", "after", "AfterCase", "aselect",
     # messages
-    "clone", "register", "explain", "Explanation",
+    "clone", "register", "get_include", "explain", "Explanation",
     # hosts
     "Interpreter", "list_hosts", "capabilities",
     # errors
@@ -70,20 +70,42 @@ __all__ = [
 ]  # fmt: skip
 
 _HOMES = {
+    "AfterCase": "channels",
+    "AtollError": "_errors",
     "BrokenPool": "pool",
+    "Cancellation": "_errors",
+    "Channel": "channels",
+    "ChannelClosed": "_errors",
+    "ChannelEmpty": "_errors",
+    "ChannelFull": "_errors",
+    "ChannelPoisoned": "_errors",
+    "ChannelStats": "channels",
+    "CloneError": "_errors",
     "Explanation": "explaining",
+    "HostDied": "_errors",
+    "HostUnavailable": "_errors",
     "Interpreter": "interpreters",
     "Pool": "pool",
     "PoolStats": "pool",
+    "Receiver": "channels",
+    "RemoteTraceback": "_errors",
+    "SendCase": "channels",
+    "Sender": "channels",
     "Task": "tasks",
+    "TaskCancelled": "_errors",
     "TaskGroup": "groups",
+    "after": "channels",
     "aselect": "aio",
     "capabilities": "interpreters",
+    "clone": "cloning",
     "explain": "explaining",
+    "get_include": "cloning",
     "list_hosts": "interpreters",
     "map": "mapping",
+    "register": "cloning",
     "run": "tasks",
     "running": "tasks",
+    "select": "channels",
     "spawn": "tasks",
     "worker_state": "pool",
 }

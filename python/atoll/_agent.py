@@ -10,14 +10,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from types import CodeType, CoroutineType, TracebackType
 
-from . import _native, _shipping
+from . import _loading, _native
 from ._errors import Cancellation, ChannelPoisoned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing costs every new interpreter 2 ms
     from collections.abc import Callable
+    from types import CodeType, CoroutineType, TracebackType
     from typing import Any
 
 _OURS = (
@@ -26,12 +26,25 @@ _OURS = (
 )
 """Files whose frames begin every traceback and tell nobody anything."""
 
+
+async def _nothing() -> None:
+    pass
+
+
+_coroutine = _nothing()
+_COROUTINE: type[Any] = type(_coroutine)
+"""`types.CoroutineType`, without the import of `types`."""
+_coroutine.close()
+
 _MOST_SOURCES = 64
 _sources: dict[str, None] = {}
 
 around_task: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any] | None = None
 """In an isolate, what calls the functions of tasks."""
 
+
+original_sleep = time.sleep
+"""Python's own; `serve` puts one into its place that ends early when its task is cancelled or its host closes."""
 
 _has_loop = False
 """Whether there has been an async task here."""
@@ -69,7 +82,7 @@ def _perform(job: _native.Job) -> None:
     except BaseException as error:
         end(job, error)
     else:
-        if type(value) is CoroutineType:
+        if type(value) is _COROUTINE:
             del call
             _hand_over(job, value)
         else:
@@ -134,7 +147,7 @@ def _prepare(job: _native.Job) -> tuple[Callable[..., Any], tuple[Any, ...], dic
         return _execute, (_compile(target),), {}
     if how == "prepare":
         return vars(sys.modules["__main__"]).update, (kwargs,), {}
-    return _shipping.load(how, target, ends, job.function), args, kwargs
+    return _loading.load(how, target, ends, job.function), args, kwargs
 
 
 def _execute(code: CodeType) -> None:

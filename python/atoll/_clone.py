@@ -17,7 +17,7 @@ import types
 import weakref
 from importlib import import_module
 
-from . import _native, _shipping
+from . import _loading, _native, _shipping
 from ._errors import CloneError
 
 TYPE_CHECKING = False
@@ -30,7 +30,7 @@ type Reducer = Callable[[Any], Reduction]
 type Plan = tuple[int, str | None, str | None, bool, tuple[str, ...], Reducer | None]
 """How; module and qualified name (None: the class travels by value); whether there is a `__dict__`; slots; reducer."""
 
-PLAIN, REDUCE, REDUCER, BUFFER = range(4)
+PLAIN, REDUCE, REDUCER, BUFFER, SHARE = range(5)
 
 _PROTOCOL = 5
 _new_object = copyreg.__newobj__  # type: ignore[attr-defined, unused-ignore]
@@ -43,6 +43,8 @@ _LARGEST_KEPT = 64 * 1024
 def plan(cls: type) -> Plan:
     """How instances of *cls* cross, and by which name *cls* itself does."""
     module, qualname = _class_name(cls) or (None, None)
+    if cls not in _registered and callable(getattr(cls, "__atoll_share__", None)):
+        return SHARE, module, qualname, False, (), None
     reducer = _reducer_of(cls)
     if reducer is not None:
         return REDUCER, module, qualname, False, (), reducer
@@ -56,7 +58,7 @@ def plan(cls: type) -> Plan:
 
 def find(module: str, qualname: str) -> Any:
     """Look up what crossed by name, importing the module if need be."""
-    return _shipping._look_up(module, qualname)
+    return _loading.look_up(module, qualname)
 
 
 def global_name(value: object, name: str) -> tuple[str, str]:
@@ -92,7 +94,9 @@ def refusal(path: str, type_name: str, hint: str, cause: BaseException | None) -
         inner = CloneError(path, type_name, hint)
     else:
         inner = CloneError(
-            path, type_name, f"taking it apart raised {type(cause).__name__}: {cause}; correct its __reduce_ex__"
+            path,
+            type_name,
+            f"taking it apart raised {type(cause).__name__}: {cause}; correct its __reduce_ex__ or __atoll_share__",
         )
     inner.__cause__ = cause
     return inner

@@ -4,7 +4,9 @@ Each class says whose fault it is, has a stable `code`, and survives a clone and
 formula: cannot <verb> <object> (<why>); <what to do instead>. Running out of time is the built-in `TimeoutError`.
 """
 
-import queue
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._queue_errors import ChannelEmpty, ChannelFull
 
 __all__ = [
     "AtollError",
@@ -55,19 +57,6 @@ class ChannelPoisoned(AtollError):
 
     def __str__(self) -> str:
         return str(self.args[0])
-
-
-class ChannelFull(AtollError, queue.Full):
-    """A send that does not wait found no room: nobody's fault."""
-
-    code = "channel_full"
-    sent: int = 0
-
-
-class ChannelEmpty(AtollError, queue.Empty):
-    """A receive that does not wait found no message: nobody's fault."""
-
-    code = "channel_empty"
 
 
 class CloneError(AtollError, TypeError):
@@ -136,3 +125,13 @@ class Cancellation(BaseException):
     """
 
     code: str = "cancellation"
+
+
+def __getattr__(name: str) -> type[AtollError]:
+    if name not in ("ChannelEmpty", "ChannelFull"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import _queue_errors
+
+    found: type[AtollError] = getattr(_queue_errors, name)
+    globals()[name] = found
+    return found

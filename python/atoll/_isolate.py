@@ -12,6 +12,8 @@ An isolate lives as long as the process; whoever opens one gets a *session* in i
 
 from __future__ import annotations
 
+import _thread
+import _warnings
 import atexit
 import builtins
 import gc
@@ -42,8 +44,6 @@ def start(setup: str) -> None:
     _rules.end_forked_children()
     _exit_functions.install()
     _agent.around_task = _rules.run_task
-    import atoll._leftovers  # noqa: F401 - sessions may leave an import system behind that imports nothing any more
-
     baseline.take()
     gc.freeze()
 
@@ -69,8 +69,7 @@ def finish() -> bool:
     """
     # First of all: what follows is Python too, and relies on its builtins, hooks and streams.
     baseline.restore()
-    from . import _leftovers
-
+    _leftovers = _import_leftovers()
     _exit_functions.run_session()
     if not _leftovers.stop_all():
         return False
@@ -83,11 +82,25 @@ def finish() -> bool:
 
 def retire() -> None:
     """The process is about to end: do what a Python does then, short of taking itself apart."""
-    from . import _leftovers
-
-    _leftovers.leave_threading()
+    if "threading" in sys.modules:
+        _import_leftovers().leave_threading()
     atexit._run_exitfuncs()
     _rules.flush()
+
+
+def _import_leftovers() -> Any:
+    """`_leftovers`, which no start waits for; the session may have left an import system that finds nothing."""
+    if (found := sys.modules.get("atoll._leftovers")) is not None:
+        return found
+    parts: Any = (sys.meta_path, sys.path_hooks, sys.path)
+    now = [list(part) for part in parts]
+    sys.meta_path[:], sys.path_hooks[:], sys.path[:] = baseline.meta_path, baseline.path_hooks, baseline.path
+    try:
+        from . import _leftovers
+    finally:
+        for part, before in zip(parts, now, strict=True):
+            part[:] = before
+    return _leftovers
 
 
 def _read(setup: str) -> Setup:
@@ -141,15 +154,22 @@ def _set_environ(wanted: dict[str, str]) -> None:
 
 
 def _set_warnings(setup: Setup) -> None:
+    sys.warnoptions[:] = setup["warnoptions"]
+    wanted = [
+        (action, _compiled(message), category, _compiled(where), line)
+        for action, message, (module, name), where, line in setup["warnings"]
+        if (category := _find_category(module, name)) is not None
+    ]
+    if wanted != _warnings.filters:
+        _set_filters(wanted)
+
+
+def _set_filters(wanted: list[Any]) -> None:
     import warnings
 
-    sys.warnoptions[:] = setup["warnoptions"]
     warnings.resetwarnings()
     filters: Any = warnings.filters
-    for action, message, (module, name), where, line in setup["warnings"]:
-        category = _find_category(module, name)
-        if category is not None:
-            filters.append((action, _compiled(message), category, _compiled(where), line))
+    filters.extend(wanted)
 
 
 def _find_category(module: str, name: str) -> Any:
@@ -221,20 +241,21 @@ class _Baseline:
     """How the interpreter was when `start` was done with it."""
 
     def take(self) -> None:
-        import threading
-        import warnings
-
+        # What is not loaded yet is as the library has it.
+        threading, warnings = sys.modules.get("threading"), sys.modules.get("warnings")
         self.main = sys.modules["__main__"]
         self.main_names = dict(vars(self.main))
         self.path = list(sys.path)
-        self.warning_filters = list(warnings.filters)
-        self.show_warning, self.format_warning = warnings.showwarning, warnings.formatwarning
+        self.warning_filters = list(_warnings.filters)
+        self.show_warning = warnings and warnings.showwarning
+        self.format_warning = warnings and warnings.formatwarning
         self.trace, self.profile = sys.gettrace(), sys.getprofile()
-        self.thread_trace, self.thread_profile = threading.gettrace(), threading.getprofile()
+        self.thread_trace = threading and threading.gettrace()
+        self.thread_profile = threading and threading.getprofile()
         self.is_tracing_memory = "tracemalloc" in sys._xoptions or bool(os.environ.get("PYTHONTRACEMALLOC"))
         self.tools = [sys.monitoring.get_tool(tool) for tool in range(_TOOLS)]
         self.hooks = {name: getattr(sys, name, _ABSENT) for name in _HOOKS}
-        self.thread_hook = threading.excepthook
+        self.thread_hook = threading and threading.excepthook
         self.builtin_names = dict(vars(builtins))
         self.meta_path = list(sys.meta_path)
         self.path_hooks = list(sys.path_hooks)
@@ -246,8 +267,6 @@ class _Baseline:
 
     def restore(self) -> None:
         """Undo what a session has changed in `sys`, `builtins`, `threading` and `gc`."""
-        import threading
-
         self._restore_builtins()
         for name, value in self.hooks.items():
             if value is not _ABSENT:
@@ -257,10 +276,9 @@ class _Baseline:
         _rules.write_whole_lines()
         sys.set_asyncgen_hooks(None, None)
         sys.set_coroutine_origin_tracking_depth(0)
-        threading.excepthook = self.thread_hook
         vars(os)["environ"] = self.environ
         self._restore_tracing()
-        threading.stack_size(0)
+        _thread.stack_size(0)
         if sys.getrecursionlimit() != self.recursion_limit:
             sys.setrecursionlimit(self.recursion_limit)
         sys.setswitchinterval(self.switch_interval)
@@ -278,21 +296,21 @@ class _Baseline:
 
     def restore_warnings(self) -> None:
         """The filters of the start, for what is said between two sessions."""
-        import warnings
-
-        warnings.resetwarnings()
-        warnings.showwarning, warnings.formatwarning = self.show_warning, self.format_warning
-
-        filters: Any = warnings.filters
-        filters.extend(self.warning_filters)
+        warnings: Any = sys.modules.get("warnings")
+        if warnings is None:
+            return
+        _set_filters(self.warning_filters)
+        warnings.showwarning = self.show_warning or warnings._showwarning_orig
+        warnings.formatwarning = self.format_warning or warnings._formatwarning_orig
 
     def _restore_tracing(self) -> None:
-        import threading
-
         sys.settrace(self.trace)
         sys.setprofile(self.profile)
-        threading.settrace(self.thread_trace)
-        threading.setprofile(self.thread_profile)
+        threading: Any = sys.modules.get("threading")
+        if threading is not None:
+            threading.settrace(self.thread_trace)
+            threading.setprofile(self.thread_profile)
+            threading.excepthook = self.thread_hook or threading.__excepthook__
         for tool, name in enumerate(self.tools):
             if name is None and sys.monitoring.get_tool(tool) is not None:
                 sys.monitoring.set_events(tool, 0)

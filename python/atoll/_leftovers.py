@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 
-from . import _agent, _isolate, _shipping
+from . import _agent, _isolate, _loading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing costs every new interpreter 2 ms
@@ -30,9 +30,6 @@ WORKER_PATIENCE = 0.05
 
 DAEMON_PATIENCE = 0.1
 """Seconds for threads that no Python waits for at its end; they end later, when they come back from C code."""
-
-_sleep = time.sleep
-"""The original: that of `_agent` ends early while the host closes, which is always so here."""
 
 # Threads and pools -----------------------------------------------------------------------------------------------
 
@@ -145,7 +142,7 @@ def _stop_threads() -> list[int]:
         if now >= (deadline if waited_for else daemon_deadline):
             return waited_for
         # Threads that `threading` does not know cannot be joined, and the others may be stuck in any order.
-        _sleep(pause)
+        _agent.original_sleep(pause)
         pause = min(pause * 2, 0.02)
 
 
@@ -303,7 +300,8 @@ def forget_session() -> None:
         _close_loop,
         _restore_library_state,
         _drop_modules,
-        _shipping.forget,
+        _loading.forget,
+        _forget_shipped,
         _agent.forget_sources,
         _forget_caches,
         _drop_warnings,
@@ -320,6 +318,11 @@ def _reset_import_system() -> None:
     for folder in list(sys.path_importer_cache):
         if not _is_library_file(folder + os.sep):
             del sys.path_importer_cache[folder]
+
+
+def _forget_shipped() -> None:
+    if (shipping := sys.modules.get("atoll._shipping")) is not None:
+        shipping.forget()
 
 
 def _forget_caches() -> None:
@@ -345,10 +348,8 @@ def _still_wanted(current: list[Any], first: list[Any]) -> list[Any]:
 
 def _drop_warnings() -> None:
     """Filters and registries hold the session's classes; `begin` sets the filters of the next one."""
-    import warnings
-
     _isolate.baseline.restore_warnings()
-    getattr(warnings, "onceregistry", {}).clear()
+    getattr(sys.modules.get("warnings"), "onceregistry", {}).clear()
 
 
 def _close_loop() -> None:

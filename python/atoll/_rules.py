@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import _io
 import os
 import sys
 
@@ -25,11 +25,9 @@ _REFUSED = {
 
 def refuse_signal_functions() -> None:
     """Make the functions that would take signals away from the main interpreter raise ValueError."""
-    import importlib
-
     for module_name, names in _REFUSED.items():
         # `signal` takes its functions from `_signal` when it is imported.
-        module = sys.modules.get("signal") if module_name == "signal" else importlib.import_module(module_name)
+        module = sys.modules.get("signal") if module_name == "signal" else __import__(module_name)
         for name in names if module is not None else ():
             original = getattr(module, name, None)
             if original is not None:
@@ -72,7 +70,7 @@ def write_whole_lines() -> None:
             if stream is not None:  # its descriptor was open when the process started
                 _streams[name] = (stream.fileno(), stream.encoding, stream.errors)
     for name, (descriptor, encoding, errors) in _streams.items():
-        lines = io.TextIOWrapper(
+        lines = _io.TextIOWrapper(
             _Whole(descriptor, f"<{name}>"),
             encoding=encoding,
             errors=errors,
@@ -85,34 +83,22 @@ def write_whole_lines() -> None:
         setattr(sys, f"__{name}__", lines)
 
 
-class _Whole(io.RawIOBase):
+class _Whole(_io.FileIO):
     """A descriptor of the process. One `write` is one piece of output, whoever else writes there."""
 
-    mode = "wb"
-
     def __init__(self, descriptor: int, name: str) -> None:
-        self._descriptor = descriptor
+        super().__init__(descriptor, "w", closefd=False)
         self.name = name
 
     def write(self, data: Any, /) -> int:
-        if self.closed:
-            raise ValueError("I/O operation on closed file")
+        descriptor = self.fileno()
         if is_forked_child:  # a thread that is gone may have been writing at the fork
             rest = memoryview(data).cast("B")
             while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
+                rest = rest[os.write(descriptor, rest) :]
         else:
-            _native.write_whole(self._descriptor, data)
+            _native.write_whole(descriptor, data)
         return memoryview(data).nbytes
-
-    def fileno(self) -> int:
-        return self._descriptor
-
-    def isatty(self) -> bool:
-        return os.isatty(self._descriptor)
-
-    def writable(self) -> bool:
-        return True
 
 
 def flush() -> None:

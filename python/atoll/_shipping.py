@@ -1,4 +1,4 @@
-"""How a function gets from one interpreter into another.
+"""How a function leaves an interpreter for another one; `_loading` has how it arrives.
 
 An importable function travels as (module, qualname) and is looked up on the other side. Everything else (functions of
 `__main__`, of a REPL or notebook, lambdas, closures, bound methods, partials) travels by value as a cloudpickle blob,
@@ -21,21 +21,18 @@ import sys
 import threading
 import types
 from _frozen_importlib_external import MAGIC_NUMBER
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 
 from . import _native
 from ._errors import CloneError
+from ._loading import End, Function
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing costs every new interpreter 2 ms
     from typing import Any
 
-type Function = Callable[..., Any]
-type End = _native.Channel[Any] | _native.Sender[Any] | _native.Receiver[Any]
-
 _END_TYPES = (_native.Channel, _native.Sender, _native.Receiver)
 _REMEMBERED_FUNCTIONS = 128
-_LOADED_FUNCTIONS = 256
 _CO_COROUTINE = 0x80
 _CO_ASYNC_GENERATOR = 0x200
 """As in inspect, without the import of it."""
@@ -70,31 +67,6 @@ def pack(fn: Function, path: tuple[str, ...] = ()) -> Shipment:
         if not ends and type(fn) is types.FunctionType:
             _remember(fn, key, region)
     return "value", (key, *path) if path else key, ends, region
-
-
-def load(how: str, target: Any, ends: tuple[End, ...], blob: Callable[[], bytes | None]) -> Function:
-    """Find or rebuild the function that `pack` described; *blob* is called only when the key is new here.
-
-    May import modules and run their code. Raises what that code raises.
-
-        load("name", ("math", "sqrt"), (), lambda: None)(4.0)      # 2.0
-    """
-    if how == "name":
-        module_name, qualname, *path = target
-        _add_to_path(path)
-        return _look_up(module_name, qualname)
-    key, path = (target[0], target[1:]) if type(target) is tuple else (target, ())
-    _add_to_path(path)
-    loaded = _loaded.get(key)
-    if loaded is not None:
-        return loaded
-    data = blob()
-    if data is None:
-        raise SystemError("a function was shipped by value but its bytes did not come with it")
-    fn: Function = undump(data, ends)
-    if not ends:
-        _keep_loaded(key, fn)
-    return fn
 
 
 def dump(value: object) -> tuple[bytes, tuple[End, ...]]:
@@ -155,15 +127,8 @@ def new_path() -> tuple[str, ...]:
     return tuple(entry for entry in sys.path if entry not in _first_path)
 
 
-def _add_to_path(path: Iterable[str]) -> None:
-    for entry in path:
-        if entry not in sys.path:
-            sys.path.append(entry)
-
-
 def forget() -> None:
-    """Drop every function that came from elsewhere or was sent there: a new session begins in this interpreter."""
-    _loaded.clear()
+    """Drop every function that was sent elsewhere: a new session begins in this interpreter."""
     _remembered.clear()
     _findable.clear()
     _first_path.clear()
@@ -211,20 +176,6 @@ def _is_registered(name: str) -> bool:
             return True
         name = name.rpartition(".")[0]
     return False
-
-
-def _look_up(module_name: str, qualname: str) -> Function:
-    module = sys.modules.get(module_name)
-    if module is None or getattr(getattr(module, "__spec__", None), "_initializing", False):
-        import importlib
-
-        # Another thread may be in the middle of this import: then this waits for it, as `import` does.
-        module = importlib.import_module(module_name)
-    found: Any = module
-    for part in qualname.split("."):
-        found = getattr(found, part)
-    fn: Function = found
-    return fn
 
 
 _findable: set[str] = set()
@@ -338,17 +289,6 @@ def _unpickler_type() -> Any:
             return cls if cls in self._known else fill(cls, state)
 
     return Unpickler
-
-
-_loaded: dict[bytes, Function] = {}
-_loaded_lock = threading.Lock()
-
-
-def _keep_loaded(key: bytes, fn: Function) -> None:
-    with _loaded_lock:
-        while len(_loaded) >= _LOADED_FUNCTIONS:
-            del _loaded[next(iter(_loaded))]
-        _loaded[key] = fn
 
 
 # Not pickling an unchanged function twice ------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from . import _native, _shipping
+from . import _loading, _native, _shipping
 from ._errors import AtollError, Cancellation, CloneError
 from ._failures import dump_failure, load_failure
 from .tasks import Task, spawn
@@ -241,7 +241,7 @@ def work(
     results: _native.Sender[tuple[int, list[Any], bytes | None, float]],
 ) -> None:
     """A worker of `map`: call the function on every item of every chunk, until the jobs are closed."""
-    fn = _shipping.load(how, target, ends, lambda: blob)
+    fn = _loading.load(how, target, ends, lambda: blob)
     for index, chunk in jobs:
         values: list[Any] = []
         failure = None

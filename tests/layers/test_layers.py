@@ -13,19 +13,21 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 CRATES = {
-    "atoll-core": set(),
+    "atoll-share": set(),
+    "atoll-core": {"atoll-share"},
     "atoll-codec": set(),
     "atoll-py": set(),
     "atoll-host": {"atoll-core", "atoll-py"},
-    "atoll-ext": {"atoll-core", "atoll-codec", "atoll-host", "atoll-py"},
+    "atoll-ext": {"atoll-core", "atoll-codec", "atoll-host", "atoll-py", "atoll-share"},
 }
 
 # Which modules of python/atoll may name which others: a module knows only what stands above it here. Modules on
 # one line may know each other.
 LAYERS = [
-    {"atoll._errors", "atoll._source_lines"},
+    {"atoll._errors", "atoll._queue_errors", "atoll._source_lines"},
     {"atoll._native", "atoll._probe", "atoll._libpython"},
-    {"atoll.channels", "atoll.cloning", "atoll._shipping", "atoll._exit", "atoll._environment", "atoll._rules"},
+    {"atoll.channels", "atoll.cloning", "atoll._shipping", "atoll._loading"}
+    | {"atoll._exit", "atoll._environment", "atoll._rules"},
     {"atoll._asyncio", "atoll._clone"},
     {"atoll._failures", "atoll.aio", "atoll.explaining"},
     {"atoll._agent", "atoll.tasks"},

@@ -1,5 +1,7 @@
 //! The one map from the engine's errors to Python exceptions: exhaustive, without wildcards.
 
+use std::sync::OnceLock;
+
 use atoll_core::client::{Blocked, End, RecvError, SelectError};
 use atoll_py::module::Module;
 use atoll_py::{Attached, Borrowed, Owned, Raised, Result, Stored};
@@ -12,11 +14,16 @@ pub(crate) struct ErrorTypes {
     pub(crate) atoll_error: Stored,
     pub(crate) channel_closed: Stored,
     pub(crate) channel_poisoned: Stored,
-    pub(crate) channel_full: Stored,
-    pub(crate) channel_empty: Stored,
     pub(crate) clone_error: Stored,
     pub(crate) host_unavailable: Stored,
     pub(crate) cancellation: Stored,
+    of_queues: OnceLock<QueueErrors>,
+}
+
+/// The classes that are errors of Python's `queue`, too, whose import is left until one of them is raised.
+struct QueueErrors {
+    full: Stored,
+    empty: Stored,
 }
 
 impl ErrorTypes {
@@ -28,12 +35,29 @@ impl ErrorTypes {
             atoll_error: class(c"AtollError")?,
             channel_closed: class(c"ChannelClosed")?,
             channel_poisoned: class(c"ChannelPoisoned")?,
-            channel_full: class(c"ChannelFull")?,
-            channel_empty: class(c"ChannelEmpty")?,
             clone_error: class(c"CloneError")?,
             host_unavailable: class(c"HostUnavailable")?,
             cancellation: class(c"Cancellation")?,
+            of_queues: OnceLock::new(),
         })
+    }
+
+    /// Needs: attached. May run Python: yes, the first time.
+    fn of_queues(&self, py: Attached<'_>) -> Result<&QueueErrors> {
+        if let Some(found) = self.of_queues.get() {
+            return Ok(found);
+        }
+        let errors = py.import(c"atoll._errors")?;
+        let found = QueueErrors {
+            full: errors.borrow().attr(c"ChannelFull")?.store(),
+            empty: errors.borrow().attr(c"ChannelEmpty")?.store(),
+        };
+        if let Err(second) = self.of_queues.set(found) {
+            // Another thread was faster.
+            second.full.release(py);
+            second.empty.release(py);
+        }
+        self.of_queues(py)
     }
 
     pub(crate) fn each_stored(&self, visit: &mut dyn FnMut(&Stored)) {
@@ -41,13 +65,15 @@ impl ErrorTypes {
             &self.atoll_error,
             &self.channel_closed,
             &self.channel_poisoned,
-            &self.channel_full,
-            &self.channel_empty,
             &self.clone_error,
             &self.host_unavailable,
             &self.cancellation,
         ];
-        all.into_iter().for_each(visit);
+        let of_queues = self.of_queues.get();
+        let of_queues = of_queues
+            .into_iter()
+            .flat_map(|found| [&found.full, &found.empty]);
+        all.into_iter().chain(of_queues).for_each(visit);
     }
 }
 
@@ -153,11 +179,11 @@ pub(crate) fn exception<'py>(
     let errors = &state.errors;
     match failure {
         Failure::Full => new(
-            errors.channel_full.get(py),
+            errors.of_queues(py)?.full.get(py),
             "it is full); use send() to wait for room",
         ),
         Failure::Empty => new(
-            errors.channel_empty.get(py),
+            errors.of_queues(py)?.empty.get(py),
             "it is empty); use recv() to wait for a message",
         ),
         Failure::Closed => new(

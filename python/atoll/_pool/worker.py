@@ -35,7 +35,7 @@ from itertools import repeat
 from time import perf_counter
 from types import SimpleNamespace
 
-from .. import _native, _shipping
+from .. import _loading, _native
 from .._errors import Cancellation, ChannelClosed, CloneError
 
 TYPE_CHECKING = False
@@ -354,11 +354,11 @@ def _load(shipment: Any) -> Any:
         # The name may mean another function by now.
         if fn is not None and fn[1] is sys.modules.get(module) and getattr(fn[1], qualname, None) is fn[0]:
             return fn[0]
-        fn = _shipping.load(how, target, ends, _nothing)
+        fn = _loading.load(how, target, ends, _nothing)
         if "." not in qualname and len(_loaded) < 1000:
             _loaded[module, qualname] = (fn, sys.modules.get(module))
         return fn
-    return _shipping.load(how, target, ends, lambda: _peek(blob))
+    return _loading.load(how, target, ends, lambda: _peek(blob))
 
 
 def _flush() -> None:
