@@ -15,7 +15,7 @@ export CARGO_TERM_PROGRESS_WHEN := never
 
 BIN := $(ATOLL_VENV)/bin
 # Crates without Python in them: their tests run in any environment.
-PURE := -p atoll-core -p atoll-codec
+PURE := -p atoll-core -p atoll-codec -p atoll-share
 # Rust code that looks for a Python at compile time gets the environment's.
 WITH_PYTHON := PYO3_PYTHON="$$(cd $(BIN) && pwd -P)/python"
 

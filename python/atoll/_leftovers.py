@@ -258,7 +258,7 @@ def _forget(name: str) -> None:
     module = sys.modules.pop(name)
     parent, _, own_name = name.rpartition(".")
     names = getattr(sys.modules.get(parent), "__dict__", {})
-    if names.get(own_name) is module:
+    if own_name in names and names[own_name] is module:
         del names[own_name]
 
 

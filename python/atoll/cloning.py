@@ -7,7 +7,7 @@ if TYPE_CHECKING:  # typing costs every new interpreter 2 ms
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["clone", "register"]
+__all__ = ["clone", "get_include", "register"]
 
 
 def register[T](cls: type[T], reduce: "Callable[[T], Any]", rebuild: "Callable[[Any], T]") -> None:
@@ -26,3 +26,13 @@ def register[T](cls: type[T], reduce: "Callable[[T], Any]", rebuild: "Callable[[
     from . import _clone
 
     _clone.register(cls, reduce, rebuild)
+
+
+def get_include() -> str:
+    """Return the folder of `atoll.h`, which C and C++ extensions include whose types share their payload.
+
+    Such a type has a method `__atoll_share__`; the header says what it returns. Rust has the crate `atoll-share`.
+    """
+    from os.path import dirname, join
+
+    return join(dirname(__file__), "include")

@@ -23,8 +23,9 @@ _DEEPEST_SHOWN = 12
 class Explanation:
     """One object of a graph and what a clone does with it; `str()` draws the tree.
 
-    `way` is one of: copied; shared (a channel's end); by reference (a name to import); by value (its code travels);
-    repeated (met before in this graph: only a mention of it travels); refused (`hint` says what to do instead).
+    `way` is one of: copied; shared (a channel's end, a type's `__atoll_share__`); by reference (a name to import); by
+    value (its code travels); repeated (met before in this graph: only a mention of it travels); refused (`hint` says
+    what to do instead).
     """
 
     path: str
@@ -162,6 +163,8 @@ class _Explainer:
         how, _, _, has_dict, slots, reducer = _clone.plan(kind)
         if how == _clone.BUFFER:
             return None, "copied"
+        if how == _clone.SHARE:
+            return None, "shared"
         if how == _clone.PLAIN:
             attributes = dict(vars(value)) if has_dict else {}
             attributes |= {name: getattr(value, name) for name in slots if hasattr(value, name)}

@@ -1,11 +1,14 @@
 //! Reference-counted bytes that several interpreters read.
 
+use std::ffi::CString;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 
+use atoll_share::Share;
+
 use crate::pages;
 
-/// Bytes, shared by reference count: immutable, but for a sole owner. The memory goes back to the copy of the library that
+/// Bytes, or the payload of somebody else's type, shared by reference count: immutable, but for a sole owner. The memory goes back to the copy of the library that
 /// made it, wherever the last reference is dropped.
 #[repr(transparent)]
 pub struct Region(*mut Shared);
@@ -17,6 +20,8 @@ struct Shared {
     pointer: *const u8,
     length: usize,
     capacity: usize,
+    /// The payload, for a region that is one and has no bytes; null for others.
+    share: *const Share,
 }
 
 // SAFETY: the bytes never change, and the count is atomic.
@@ -35,6 +40,7 @@ impl Region {
             pointer: bytes.as_mut_ptr(),
             length: bytes.len(),
             capacity: bytes.capacity(),
+            share: std::ptr::null(),
         })))
     }
 
@@ -54,7 +60,40 @@ impl Region {
             pointer,
             length: bytes.len(),
             capacity: bytes.len(),
+            share: std::ptr::null(),
         }))))
+    }
+
+    /// One reference to a payload, which is given back with the region. `rebuild` is the text that *share* points at.
+    ///
+    /// # Safety
+    /// *share* describes a payload that lives, with functions that count it from any thread and stay valid; `retain` and
+    /// `release` are there.
+    #[must_use]
+    pub unsafe fn of_share(share: Share, rebuild: CString) -> Self {
+        if let Some(retain) = share.retain {
+            // SAFETY: a payload that lives, by the caller.
+            unsafe { retain(share.payload) };
+        }
+        let share = Share {
+            rebuild: rebuild.into_raw(),
+            ..share
+        };
+        Self(Box::into_raw(Box::new(Shared {
+            references: AtomicUsize::new(1),
+            free: free_share,
+            pointer: std::ptr::NonNull::dangling().as_ptr(),
+            length: 0,
+            capacity: 0,
+            share: Box::into_raw(Box::new(share)),
+        })))
+    }
+
+    /// The payload that this region is, if it is one.
+    #[must_use]
+    pub fn share(&self) -> Option<&Share> {
+        // SAFETY: our reference keeps the header alive, and it the description, which nobody changes.
+        unsafe { (*self.0).share.as_ref() }
     }
 
     /// The bytes.
@@ -152,6 +191,21 @@ unsafe extern "C" fn free_pages(shared: *mut Shared) {
     unsafe { pages::unmap(shared.pointer.cast_mut(), shared.length) };
 }
 
+/// # Safety
+/// *shared* was made by `Region::of_share` of this copy of the library, and nobody uses it any more.
+unsafe extern "C" fn free_share(shared: *mut Shared) {
+    // SAFETY: made by Box in `of_share`, by the caller.
+    let shared = unsafe { Box::from_raw(shared) };
+    // SAFETY: likewise.
+    let share = unsafe { Box::from_raw(shared.share.cast_mut()) };
+    // SAFETY: the text that `of_share` took apart.
+    drop(unsafe { CString::from_raw(share.rebuild.cast_mut()) });
+    if let Some(release) = share.release {
+        // SAFETY: gives back the reference that `of_share` took.
+        unsafe { release(share.payload) };
+    }
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
@@ -179,5 +233,29 @@ mod tests {
         // SAFETY: a raw reference made here, taken back once.
         let back = unsafe { Region::from_raw(other.into_raw()) };
         assert_eq!(&*back, b"shared");
+    }
+
+    #[test]
+    fn a_payload_lives_as_long_as_any_reference_to_its_region() {
+        let payload = std::sync::Arc::new(7_u32);
+        let shared = atoll_share::Shared::new(payload.clone(), 1, c"module:function");
+        let rebuild = CString::from(c"module:function");
+        // SAFETY: `shared` is alive, and counts from any thread.
+        let region = unsafe { Region::of_share(*shared.share(), rebuild) };
+        drop(shared);
+        let other = region.clone();
+        drop(region);
+        let share = other.share().expect("it is a payload");
+        // SAFETY: a payload that `Shared` made above.
+        let back = unsafe {
+            atoll_share::Shared::<std::sync::Arc<u32>>::from_share(share, 1, c"module:function")
+        };
+        assert_eq!(**back.expect("the same layout"), 7);
+        assert_eq!(other.bytes(), b"");
+        assert_eq!(std::sync::Arc::strong_count(&payload), 2);
+        std::thread::spawn(move || drop(other))
+            .join()
+            .expect("it ends");
+        assert_eq!(std::sync::Arc::strong_count(&payload), 1);
     }
 }

@@ -215,6 +215,8 @@ enum Refusal<'a, 'py> {
     /// The walk is to begin anew with what stands for this class.
     Ship(Borrowed<'a, 'py>),
     Type(Borrowed<'a, 'py>),
+    /// What the object gave to be shared is wrong, and how.
+    Share(Borrowed<'a, 'py>, String),
     /// Taking the object apart raised that.
     Apart(Borrowed<'a, 'py>, Raised),
     Depth(Depth, &'static str),
@@ -245,6 +247,7 @@ impl Refusal<'_, '_> {
                 object.type_name(),
                 hint(py, object, path::word(root, steps)),
             ),
+            Refusal::Share(object, why) => (object.type_name(), why),
             Refusal::Apart(object, raised) => {
                 cause = Some(raised.take(py));
                 (

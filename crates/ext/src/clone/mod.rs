@@ -25,6 +25,7 @@ mod names;
 mod path;
 mod plans;
 mod scratch;
+mod share;
 
 pub(crate) use decode::{decode, decode_bytes};
 pub(crate) use encode::{encode, encode_parts};

@@ -44,6 +44,8 @@ pub(super) enum How {
     Reducer(Stored),
     /// As memory.
     Buffer,
+    /// By `__atoll_share__`: its payload is shared.
+    Share,
 }
 
 /// Functions of `atoll._clone` and what else a walk compares with.
@@ -185,7 +187,7 @@ impl Plans {
                         ..
                     }
                     | How::Reducer(stored) => visit(stored),
-                    How::Plain { slots: None, .. } | How::Reduce | How::Buffer => {}
+                    How::Plain { slots: None, .. } | How::Reduce | How::Buffer | How::Share => {}
                 }
             }
         }
@@ -203,7 +205,8 @@ fn release(py: Attached<'_>, plans: Vec<Arc<Plan>>) {
                 }
                 | How::Reducer(stored),
             ) => stored.release(py),
-            Ok(How::Plain { slots: None, .. } | How::Reduce | How::Buffer) | Err(_) => {}
+            Ok(How::Plain { slots: None, .. } | How::Reduce | How::Buffer | How::Share)
+            | Err(_) => {}
         }
     }
 }
@@ -272,6 +275,7 @@ impl Plan {
             Some(1) => How::Reduce,
             Some(2) => How::Reducer(reducer.to_owned().store()),
             Some(3) => How::Buffer,
+            Some(4) => How::Share,
             _ => return Err(wrong()),
         };
         Ok(Plan { how, name })

@@ -11,6 +11,7 @@
 //! on a build without a GIL, that no other thread changes the object, for as long as they use what was lent.
 
 pub(crate) mod buffer;
+mod capsule;
 mod data;
 mod dict;
 mod instance;

@@ -8,7 +8,7 @@ use super::frame::{Frame, Kind};
 use super::walk::Walk;
 use super::{Failure, Step};
 use crate::clone::memory::Memory;
-use crate::clone::plans;
+use crate::clone::{plans, share};
 
 impl<'a, 'py> Walk<'a, 'py> {
     /// Starts an object inside the innermost container, or makes one that holds nothing.
@@ -52,9 +52,13 @@ impl<'a, 'py> Walk<'a, 'py> {
                 let region = region.ok_or(Failure::structure(
                     "it names a region that did not come with it",
                 ))?;
-                let memory = self.state.memory.make(py, Memory::new(region, readonly))?;
-                self.remember(item, Some(memory.clone()), true);
-                Ok(Some(memory))
+                let object = if region.share().is_some() {
+                    share::capsule(py, region)?
+                } else {
+                    self.state.memory.make(py, Memory::new(region, readonly))?
+                };
+                self.remember(item, Some(object.clone()), true);
+                Ok(Some(object))
             }
             _ => Err(Failure::structure("an item is in the wrong place")),
         }

@@ -12,6 +12,7 @@ use super::walk::{Call, Frame, Items, Walk};
 use super::{Refusal, Written};
 use crate::clone::memory::Memory;
 use crate::clone::plans::{How, Plan, Plans, items};
+use crate::clone::share;
 
 /// Memory of at least this many bytes travels beside the message instead of inside of it.
 const REGION_BYTES: usize = 64 * 1024;
@@ -42,6 +43,7 @@ impl<'a, 'py> Walk<'a, 'py, '_> {
         let plan = plan.clone();
         match &plan.how {
             How::Buffer => self.memory(object),
+            How::Share => self.shared(object),
             How::Reduce | How::Plain { .. } => self.taken_apart(object, None),
             How::Reducer(reducer) => {
                 let reducer = reducer.get(object.py()).to_owned();
@@ -231,6 +233,28 @@ impl<'a, 'py> Walk<'a, 'py, '_> {
         } else {
             sink.writer.bytearray(data);
         }
+        Ok(())
+    }
+
+    /// Writes an object whose payload its type shares.
+    fn shared(&mut self, object: Borrowed<'a, 'py>) -> Written<'a, 'py, ()> {
+        if self.sink.repeats(object) {
+            return Ok(());
+        }
+        let capsule = match object.call_method(c"__atoll_share__", &[]) {
+            Ok(capsule) => capsule,
+            Err(raised) => return Err(Box::new(Refusal::Apart(object, raised))),
+        };
+        let taken = match share::take(capsule.borrow()) {
+            Ok(taken) => taken,
+            Err(why) => return Err(Box::new(Refusal::Share(object, why))),
+        };
+        let sink = &mut self.sink;
+        sink.writer.reduced(Parts::NONE);
+        sink.writer.named(&taken.module, &taken.function);
+        sink.writer.tuple(1);
+        sink.writer.buffer(sink.regions.len(), true);
+        sink.regions.push(taken.region);
         Ok(())
     }
 
