@@ -34,12 +34,7 @@ pub(crate) fn next_job<'py>(
     _: Arguments<'_, 'py>,
 ) -> Result<Owned<'py>> {
     let (py, state) = (module.py(), module.state()?);
-    let thread = thread_ident();
-    let next = agent::with_current(|agent| {
-        let agent = agent?;
-        Some(py.detach(|| agent.next_job(thread)))
-    });
-    let Some(next) = next else {
+    let Some(next) = agent::next_job(py) else {
         return Err(py.raise_runtime_error(
             "cannot take a job (this thread is no worker's); use atoll.spawn",
         ));

@@ -1,11 +1,29 @@
 //! The threads that work in a host: each has an agent, which the native module finds through [`with_current`].
+//!
+//! The loop that a thread runs is Python code (`atoll._agent.serve`), and may fail: its file and the native module may be of
+//! different releases, say. A loop that fails with a job in hand ends that job's task, and is begun anew. One that fails before
+//! it has taken a job would do so for ever, and the tasks wait for ever: so it costs the next job its task, which hears why, each
+//! time that it fails. Nobody waits in vain, and an idle host whose loop is broken does nothing.
 
-use atoll_core::client::{Agent, AgentRole, Engine, HostId};
+use atoll_core::client::{Agent, AgentRole, Engine, HostId, Job, TaskOutcome};
+use atoll_py::interpreter::thread_ident;
 use atoll_py::{Attached, Owned, Raised, Result};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 thread_local! {
     static CURRENT: RefCell<Option<Agent>> = const { RefCell::new(None) };
+    static GOT: Cell<Got> = const { Cell::new(Got::Nothing) };
+}
+
+/// What this thread got since its loop began, when it asked for a job.
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum Got {
+    /// It has not asked.
+    Nothing,
+    /// A job, at least one.
+    Job,
+    /// There will be none: it is to go home.
+    Leave,
 }
 
 /// Calls `body` with the agent of this thread, if it is a thread that works in a host.
@@ -40,14 +58,47 @@ impl Drop for Place {
     }
 }
 
+/// The next job of this thread's host, waiting for one; the inner `None`: go home. `None`: this thread works in no host.
+///
+/// Needs: attached. May run Python: no.
+pub fn next_job(py: Attached<'_>) -> Option<Option<Job>> {
+    let thread = thread_ident();
+    let next = with_current(|agent| Some(py.detach(|| agent?.next_job(thread))))?;
+    GOT.set(match next {
+        Some(_) => Got::Job,
+        None => Got::Leave,
+    });
+    Some(next)
+}
+
 /// Runs jobs until the host sends this thread home.
 ///
 /// Needs: attached to the host's interpreter, with a [`Place`]. May run Python: yes.
 pub(crate) fn serve(py: Attached<'_>) {
-    let served = module(py).and_then(|agent| agent.borrow().call_method(c"serve", &[]));
-    if let Err(raised) = served {
-        // A bug of ours: jobs report their own exceptions. The task in hand has ended as died with its `Job`.
-        raised.write_unraisable(None);
+    loop {
+        GOT.set(Got::Nothing);
+        let served = module(py).and_then(|agent| agent.borrow().call_method(c"serve", &[]));
+        // It should have gone on until the host closes: jobs report their own exceptions.
+        match (GOT.get(), served) {
+            (Got::Nothing, Ok(_)) => fail_next_job(py, "it returned"),
+            (Got::Nothing, Err(raised)) => fail_next_job(py, &line_of(py, raised)),
+            // A task in hand has ended as died with its `Job`.
+            (Got::Job | Got::Leave, Err(raised)) => raised.write_unraisable(None),
+            (Got::Job | Got::Leave, Ok(_)) => {}
+        }
+        if GOT.get() == Got::Leave {
+            return;
+        }
+    }
+}
+
+/// Ends the task of the next job as died.
+fn fail_next_job(py: Attached<'_>, why: &str) {
+    if let Some(Some(mut job)) = next_job(py) {
+        job.finish(TaskOutcome::Died(format!(
+            "cannot run the task (the agent of its host fails: {why}); start the process again, and reinstall atoll if that \
+             does not help"
+        )));
     }
 }
 

@@ -18,19 +18,12 @@
 use crate::agent::{self, Place};
 use crate::cancel::Errand;
 use crate::threads;
-use atoll_core::client::{AgentRole, Engine, HostId, HostState, Task};
+use atoll_core::client::{AgentRole, Engine, HostId, Task};
 use atoll_py::interpreter::{InterpreterHandle, ThreadState, thread_ident, throw_into};
 use atoll_py::{Attached, Borrowed, Result, ffi};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::Duration;
-
-/// How long an owner whose serving has failed waits before it serves again, at first.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-/// At last.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What ends the sleep or the lock wait of the thread that owns an interpreter, so that it sees what was thrown at it.
 pub struct Kick {
@@ -128,20 +121,6 @@ impl Inhabited {
             .insert(thread_ident(), ThreadState::current(py));
         agent::serve(py);
         self.states().remove(&thread_ident());
-    }
-
-    /// Runs jobs on the owner's thread until the host, which was reported ready, closes.
-    ///
-    /// Needs: attached, with a [`Place`]. May run Python: yes.
-    pub fn serve_as_owner(&self, py: Attached<'_>, host: HostId) {
-        let mut pause = FIRST_PAUSE;
-        self.serve(py);
-        // Again only after a bug: serving ends when the host closes. The bug may be there still.
-        while self.engine().host_state(host) == HostState::Ready {
-            py.detach(|| thread::park_timeout(pause));
-            pause = (pause * 2).min(LONGEST_PAUSE);
-            self.serve(py);
-        }
     }
 
     /// One more thread for the host, which counts it already.

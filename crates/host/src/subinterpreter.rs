@@ -85,7 +85,7 @@ fn own(driver: &SubinterpreterDriver, launch: Launch) {
     if prepared.is_ok() {
         driver.interpreters().insert(host, inhabited.clone());
         if engine.host_ready(host) {
-            inhabited.serve_as_owner(interpreter.attached(), host);
+            inhabited.serve(interpreter.attached());
         }
     }
     end(driver, host, interpreter);

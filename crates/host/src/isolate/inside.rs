@@ -183,7 +183,7 @@ impl Inside {
         let place = self.inhabited.arrive(session.host, AgentRole::Owner);
         let begun = begin(py, session).map_err(|raised| agent::line_of(py, raised));
         if begun.is_ok() && self.engine.host_ready(session.host) {
-            self.inhabited.serve_as_owner(py, session.host);
+            self.inhabited.serve(py);
         }
         // Without deadline or interrupt this wait ends only one way.
         let alone = py.detach(|| self.engine.wait_host_alone(session.host, &Wait::forever()));
