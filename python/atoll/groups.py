@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import enum
+import functools
 import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from . import _exit, _native
 from ._errors import AtollError, Cancellation, ChannelEmpty, TaskCancelled
@@ -18,6 +19,17 @@ from .tasks import Task
 __all__ = ["TaskGroup"]
 
 _BODY_LEFT = -1
+
+
+class _FromItsFirstStep(property):
+    """An `__exit__` that is C code to begin with: before the first step of a Python function a cancellation may strike.
+
+    The block asks for it when it is entered, and gets what it will call.
+    """
+
+    def __call__(self, group: TaskGroup, *how: Any) -> None:
+        """As `contextlib.ExitStack` calls it, which takes it from the class."""
+        self.__get__(group)(*how)
 
 
 class _State(enum.Enum):
@@ -93,9 +105,18 @@ class TaskGroup:
             if self._watcher is None:
                 self._watcher = _start_thread(_watch, weakref.ref(self), self._ended)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    if TYPE_CHECKING:
+
+        def __exit__(
+            self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        ) -> None: ...
+    else:
+
+        @_FromItsFirstStep
+        def __exit__(self) -> Callable[..., None]:
+            return functools.partial(_native.shielded, self._leave)
+
+    def _leave(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         interruption: BaseException | None = None
         if error is not None:
             follows_from_stop = self._stopping and isinstance(error, TaskCancelled)
@@ -111,7 +132,7 @@ class TaskGroup:
                 else:
                     self._wait_for_all()
             except BaseException as interrupt:
-                # Ctrl-C or a cancellation of our own task: stop the members and wait for them; a second one leaves.
+                # Ctrl-C or a cancellation of our own task: stop the members and wait for them; a second Ctrl-C leaves.
                 interruption = interrupt
                 self._stop()
                 self._wait_elsewhere()
@@ -127,7 +148,7 @@ class TaskGroup:
             raise BaseExceptionGroup(f"{count} in a task group", errors) from None
 
     def __del__(self) -> None:
-        # A KeyboardInterrupt may strike between the end of the body and the first instruction of `__exit__`: nothing
+        # A KeyboardInterrupt may strike between the end of the body and the first instruction of `_leave`: nothing
         # can be waited for then, but nobody should go on for a group that is gone.
         if getattr(self, "_state", None) is _State.OPEN and not sys.is_finalizing():
             self._stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -225,6 +226,51 @@ def test_a_member_is_known_to_its_group_whenever_a_cancellation_strikes() -> Non
         task.cancel()  # the parent may still be on its way out of `spawn`
         assert over.recv(timeout=30) == "member"
         task.join(30)
+
+
+def test_a_cancellation_between_the_end_of_the_body_and_the_way_out_waits_for_the_members() -> None:
+    over: Channel[str] = Channel(None)
+
+    def member(started: atoll.Sender[int], over: atoll.Sender[str]) -> None:
+        try:
+            spin(started)
+        finally:
+            over.send_nowait("member")
+
+    def parent(started: atoll.Sender[int], over: atoll.Sender[str], go: atoll.Receiver[int]) -> None:
+        lock = threading.Lock()
+        lock.acquire()
+        threading.Thread(target=lambda: (go.recv(), lock.release())).start()
+        try:
+            with atoll.TaskGroup() as group:
+                group.spawn(member, started, over)
+                over.send("waits")
+                # Waits in C code, as the last step: after it Python looks for exceptions in `__exit__` first.
+                [*map(lock.acquire, (True,))]
+        finally:
+            over.send_nowait("parent")
+
+    started: Channel[int] = Channel()
+    go: Channel[int] = Channel()
+    task = atoll.spawn(parent, started.sender, over.sender, go.receiver)
+    started.recv(timeout=30)
+    assert over.recv(timeout=30) == "waits"
+    task.cancel()
+    go.send(1)
+    task.join(30)
+    assert [over.recv(timeout=30), over.recv(timeout=30)] == ["member", "parent"]
+    assert task.cancelled()
+
+
+def test_a_group_may_be_entered_by_an_exit_stack_and_left_by_hand() -> None:
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(TaskGroup()).spawn(pow, 2, 5)
+    assert first.done()
+    group = TaskGroup()
+    second = group.__enter__().spawn(fail, "by hand")
+    with pytest.raises(ExceptionGroup, match="1 error in a task group"):
+        group.__exit__(None, None, None)
+    assert second.done()
 
 
 def test_threads_of_the_body_may_spawn() -> None:
