@@ -17,7 +17,7 @@ import types
 import weakref
 from importlib import import_module
 
-from . import _loading, _native, _shipping
+from . import _loading, _native, _rebuild, _shipping
 from ._errors import CloneError
 
 TYPE_CHECKING = False
@@ -512,7 +512,7 @@ def _undump(blob: bytes, ends: tuple[Any, ...]) -> Any:
 
     import cloudpickle.cloudpickle as tracker
 
-    class Unpickler(_shipping._unpickler_type()):  # type: ignore[misc]
+    class Unpickler(_rebuild.Unpickler):
         def _skeleton(self, make: Any, *description: Any) -> Any:
             known = tracker._DYNAMIC_CLASS_TRACKER_BY_ID.get(description[-2])
             if known in _arrived:
@@ -538,7 +538,7 @@ def _undump(blob: bytes, ends: tuple[Any, ...]) -> Any:
 
 def _foreign(what: str) -> CloneError:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return CloneError(what, "code of another Python", _shipping._ANOTHER_VERSION.format(version=version))
+    return CloneError(what, "code of another Python", _rebuild.ANOTHER_VERSION.format(version=version))
 
 
 # Registered -------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import sys
 import types
 from typing import Any
 
-from . import _shipping
+from . import _rebuild, _shipping
 from ._errors import RemoteTraceback
 
 _MOST_RECORDS = 64
@@ -232,7 +232,7 @@ def _instance(record: Record, arguments: tuple[Any, ...]) -> BaseException:
         if blob is None:
             continue
         try:
-            cls = _shipping.undump(blob, keep_known_classes=True)
+            cls = _rebuild.undump(blob, keep_known_classes=True)
             # The nearest base written in C knows how to make the object; a `__new__` in Python may want anything.
             maker = next(base for base in cls.__mro__ if not base.__flags__ & _HEAP_TYPE)
             error: BaseException = maker.__new__(cls, *arguments)
@@ -254,7 +254,7 @@ _HEAP_TYPE = 1 << 9
 
 def _load(blob: bytes) -> Any:
     try:
-        return _shipping.undump(blob, keep_known_classes=True)
+        return _rebuild.undump(blob, keep_known_classes=True)
     except Exception as error:
         return f"<a value that cannot be loaded here: {error!r}>"
 

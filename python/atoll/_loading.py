@@ -40,9 +40,9 @@ def load(how: str, target: Any, ends: tuple[End, ...], blob: Callable[[], bytes 
     data = blob()
     if data is None:
         raise SystemError("a function was shipped by value but its bytes did not come with it")
-    from . import _shipping
+    from . import _rebuild
 
-    fn: Function = _shipping.undump(data, ends)
+    fn: Function = _rebuild.undump(data, ends)
     if not ends:
         _keep(key, fn)
     return fn

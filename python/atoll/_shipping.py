@@ -23,7 +23,7 @@ import types
 from _frozen_importlib_external import MAGIC_NUMBER
 from collections.abc import Iterator
 
-from . import _native
+from . import _native, _rebuild
 from ._errors import CloneError
 from ._loading import End, Function
 
@@ -92,27 +92,9 @@ def dump_plain(value: object) -> bytes:
     return MAGIC_NUMBER + pickle.dumps(value)
 
 
-def undump(blob: bytes, ends: tuple[End, ...] = (), *, keep_known_classes: bool = False) -> Any:
-    """Undo `dump`. With *keep_known_classes* a class that started its journey here comes back as itself, untouched.
-
-    Raises CloneError if there is a function in it that another version of Python has compiled.
-    """
-    import io
-
-    stream = io.BytesIO(blob)
-    is_foreign = stream.read(len(MAGIC_NUMBER)) != MAGIC_NUMBER
-    return _unpickler_type()(stream, ends, keep_known_classes, is_foreign).load()
-
-
 def refusal(fn: object, version: str) -> CloneError:
     """The error that says why *fn* cannot go to a Python of another *version*."""
-    return CloneError(_name_of(fn), type(fn).__name__, hint=_ANOTHER_VERSION.format(version=version))
-
-
-_ANOTHER_VERSION = (
-    "it travels by value, as bytecode, which Python {version} does not understand; "
-    "put it into a module that can be imported there"
-)
+    return CloneError(_name_of(fn), type(fn).__name__, hint=_rebuild.ANOTHER_VERSION.format(version=version))
 
 
 _first_path: list[str] = []
@@ -214,9 +196,30 @@ def _key(blob: bytes) -> bytes:
 @functools.cache
 def _pickler_type() -> Any:
     import cloudpickle
+    from cloudpickle import cloudpickle as inside
+
+    # Nobody needs cloudpickle to put these together.
+    stand_ins: dict[Any, Any] = {
+        inside._make_function: _rebuild.make_function,
+        inside._function_setstate: _rebuild.fill_function,
+        inside._make_cell: _rebuild.make_cell,
+        inside._make_empty_cell: _rebuild.make_cell,
+        inside._builtin_type: _rebuild.find_builtin_type,
+        inside.subimport: _rebuild.import_module,
+    }
+
+    def translated(parts: Any) -> Any:
+        return tuple(stand_ins.get(part, part) if callable(part) else part for part in parts)
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc, name-defined, unused-ignore]
-        """cloudpickle, with channel ends set aside instead of pickled."""
+        """cloudpickle, with channel ends set aside instead of pickled, and `_rebuild` in place of its own functions."""
+
+        dispatch_table = cloudpickle.Pickler.dispatch_table.new_child(
+            {
+                types.CellType: lambda cell: translated(inside._cell_reduce(cell)),
+                types.ModuleType: lambda module: translated(inside._module_reduce(module)),
+            }
+        )
 
         def __init__(self, stream: Any) -> None:
             super().__init__(stream)
@@ -232,7 +235,8 @@ def _pickler_type() -> Any:
             module = getattr(value, "__module__", None) if isinstance(value, (type, types.FunctionType)) else None
             if module is not None and module != "__main__" and module in sys.modules:
                 _ship_by_value_if_lost(module, cloudpickle)
-            return super().reducer_override(value)
+            parts = super().reducer_override(value)
+            return parts if parts is NotImplemented else translated(parts)
 
     return Pickler
 
@@ -242,53 +246,6 @@ def _ship_by_value_if_lost(name: str, cloudpickle: Any) -> None:
     module = sys.modules[name]
     if name not in _findable and not _is_findable(name, module) and isinstance(module, types.ModuleType):
         cloudpickle.register_pickle_by_value(module)
-
-
-@functools.cache
-def _unpickler_type() -> Any:
-    import pickle
-
-    class Unpickler(pickle.Unpickler):
-        """pickle, with channel ends put back and, on request, known classes left as they are."""
-
-        def __init__(self, stream: Any, ends: tuple[End, ...], keep_known_classes: bool, is_foreign: bool) -> None:
-            super().__init__(stream)
-            self._is_foreign = is_foreign
-            self._ends = ends
-            self._keep = keep_known_classes
-            self._known: set[type] = set()
-
-        def persistent_load(self, index: Any) -> End:
-            return self._ends[int(index)]
-
-        def find_class(self, module: str, name: str) -> Any:
-            # What cloudpickle makes every function of; its bytecode comes after it.
-            if self._is_foreign and name in ("_make_function", "_make_skel_func") and module.startswith("cloudpickle"):
-                version = f"{sys.version_info.major}.{sys.version_info.minor}"
-                raise CloneError("a function", "function", hint=_ANOTHER_VERSION.format(version=version))
-            found = super().find_class(module, name)
-            if self._keep and module == "cloudpickle.cloudpickle":
-                if name in ("_make_skeleton_class", "_make_skeleton_enum"):
-                    return functools.partial(self._skeleton, found)
-                if name == "_class_setstate":
-                    return functools.partial(self._fill, found)
-            return found
-
-        def _skeleton(self, make: Any, *description: Any) -> Any:
-            # cloudpickle gives every class that travels by value an id; both makers take it as the last but one.
-            from cloudpickle import cloudpickle
-
-            known = cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(description[-2])
-            if known is None:
-                return make(*description)
-            self._known.add(known)
-            return known
-
-        def _fill(self, fill: Any, cls: type, state: Any) -> Any:
-            # Filling it would replace the methods of the class where it was defined by copies of themselves.
-            return cls if cls in self._known else fill(cls, state)
-
-    return Unpickler
 
 
 # Not pickling an unchanged function twice ------------------------------------------------------------------------

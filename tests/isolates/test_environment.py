@@ -484,17 +484,17 @@ def test_an_isolate_of_a_named_python_is_that_python(run_program: RunProgram) ->
 
 
 def test_bytecode_of_another_version_is_refused_but_values_are_not() -> None:
-    from atoll import _shipping
+    from atoll import _rebuild, _shipping
 
     offset = 7
     function, _ = _shipping.dump(lambda x: x + offset)
     values, _ = _shipping.dump([1, "two", {"three": 3.0}])
     foreign = b"\x00\x00\r\n"
 
-    assert _shipping.undump(function)(1) == 8
+    assert _rebuild.undump(function)(1) == 8
     with pytest.raises(atoll.CloneError, match="bytecode"):
-        _shipping.undump(foreign + function[4:])
-    assert _shipping.undump(foreign + values[4:]) == [1, "two", {"three": 3.0}]
+        _rebuild.undump(foreign + function[4:])
+    assert _rebuild.undump(foreign + values[4:]) == [1, "two", {"three": 3.0}]
 
 
 def test_an_exception_class_compiled_elsewhere_arrives_as_its_nearest_known_base() -> None:

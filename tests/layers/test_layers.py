@@ -26,7 +26,7 @@ CRATES = {
 LAYERS = [
     {"atoll._errors", "atoll._queue_errors", "atoll._source_lines"},
     {"atoll._native", "atoll._probe", "atoll._libpython"},
-    {"atoll.channels", "atoll.cloning", "atoll._shipping", "atoll._loading"}
+    {"atoll.channels", "atoll.cloning", "atoll._shipping", "atoll._loading", "atoll._rebuild"}
     | {"atoll._exit", "atoll._environment", "atoll._rules"},
     {"atoll._asyncio", "atoll._clone"},
     {"atoll._failures", "atoll.aio", "atoll.explaining"},
