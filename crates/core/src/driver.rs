@@ -20,6 +20,12 @@ pub trait Driver: Send + Sync {
     /// return at once.
     fn throw_cancellations(&self, host: HostId, tasks: Vec<client::Task>);
 
+    /// Have a thread enter the host for a moment, the main one as well, and do there what the message says; return at once. If
+    /// nobody can enter, the message is dropped.
+    fn visit(&self, host: HostId, message: client::Message) {
+        drop((host, message));
+    }
+
     /// How many more hosts of the kind could be launched now. The error: why there can be none ever.
     fn room(&self, kind: HostKind) -> Result<usize, String>;
 

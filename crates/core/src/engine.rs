@@ -5,6 +5,7 @@ use crate::client::{HostId, Role};
 use crate::message::Message;
 use crate::stats::ChannelCounts;
 use crate::streams::Streams;
+use crate::terminal::Terminal;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +15,7 @@ pub(crate) struct Engine {
     next_channel: AtomicU64,
     ledger: Mutex<Ledger>,
     pub(crate) streams: Streams,
+    pub(crate) terminal: Terminal,
 }
 
 /// Which host holds how many references to which channel's ends.
@@ -81,6 +83,7 @@ impl Engine {
             next_channel: AtomicU64::new(1),
             ledger: Mutex::default(),
             streams: Streams::new(),
+            terminal: Terminal::new(libc::STDIN_FILENO),
         }
     }
 
@@ -132,6 +135,7 @@ impl Engine {
 
     /// Gives back every reference that a host still holds: it has ended.
     pub(crate) fn release_host(&self, host: HostId) {
+        self.terminal.release_host(host);
         let held = self.ledger().hosts.remove(&host).unwrap_or_default();
         for (_, held) in held {
             held.channel.release(held.senders, held.receivers);

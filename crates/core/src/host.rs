@@ -190,6 +190,11 @@ impl Host {
         !self.jobs.desk().state.running.is_empty()
     }
 
+    /// The tasks that run on it now.
+    pub fn running(&self) -> Vec<Arc<Task>> {
+        self.jobs.desk().state.running.clone()
+    }
+
     /// What a list shows of it.
     pub fn summary(&self) -> HostSummary {
         let desk = self.jobs.desk();
@@ -513,6 +518,7 @@ impl Assignment {
     /// The job leaves the thread that took it, which asks for the next one soon: an event loop of the host goes on with it.
     pub fn depart(&mut self) {
         self.host.jobs.desk().is_done(self.role);
+        self.job.task.depart();
         // Whoever finishes it is not the owner coming back.
         self.role = AgentRole::Extra;
     }

@@ -277,6 +277,16 @@ impl Hosts {
         }
     }
 
+    /// Has a thread enter the host for a moment and do there what the message says; returns at once. If nobody can enter, the
+    /// message is dropped.
+    pub fn visit(&self, id: HostId, message: Message) {
+        if self.check_process().is_ok()
+            && let Ok((_, driver)) = self.0.driver()
+        {
+            driver.visit(id, message);
+        }
+    }
+
     /// The host with this number, unless it has ended.
     pub fn find(&self, id: HostId) -> Option<Arc<Host>> {
         lock(&self.0.table).hosts.get(&id.0).cloned()
@@ -317,7 +327,10 @@ impl Hosts {
             Ok((_, driver)) => *self.0.retired.get_or_init(|| driver.retire(wait.deadline)),
             Err(_) => 0,
         };
-        threads + places
+        // The main interpreter ends after this, too, and whoever visits it has to be gone by then.
+        let main = self.find(HostId::MAIN);
+        let visitors = main.is_some_and(|main| main.wait_alone(wait).is_err());
+        threads + places + usize::from(visitors)
     }
 
     /// Workers are threads, and threads do not survive a fork. Checked before any lock is taken: in a forked child a lock

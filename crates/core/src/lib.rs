@@ -66,3 +66,5 @@ pub mod region;
 mod streams;
 #[cfg(not(loom))]
 pub mod task;
+#[cfg(not(loom))]
+mod terminal;

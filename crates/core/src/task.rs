@@ -14,6 +14,7 @@ use crate::park::{Interrupt, SpinBudget, Wait, WaitQueue};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex, lock};
 use crate::waiting::{Unfinished, wait_for};
+use std::time::{Duration, Instant};
 
 /// How a task ended.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ pub enum Outcome {
 pub enum Phase {
     /// In its host's queue.
     Queued,
-    /// On the thread with this identity (as its host's language counts threads).
+    /// On the thread with this identity (as its host's language counts threads); 0: on an event loop, beside others.
     Running(u64),
     /// Over.
     Ended,
@@ -67,6 +68,8 @@ pub enum CancelStep {
 
 struct Inner {
     phase: Phase,
+    /// When it began to run.
+    started: Option<Instant>,
     /// Whether the thread is inside the task's code, where an exception may be thrown at it.
     in_code: bool,
     cancellation: Cancellation,
@@ -96,6 +99,7 @@ impl Task {
             interrupt: Interrupt::new(),
             inner: Mutex::new(Inner {
                 phase: Phase::Queued,
+                started: None,
                 in_code: false,
                 cancellation: Cancellation::None,
                 outcome: None,
@@ -196,7 +200,22 @@ impl Task {
             return false;
         }
         inner.phase = Phase::Running(thread);
+        inner.started = Some(Instant::now());
         true
+    }
+
+    /// It leaves its thread for an event loop.
+    pub(crate) fn depart(&self) {
+        let mut inner = lock(&self.inner);
+        if let Phase::Running(_) = inner.phase {
+            inner.phase = Phase::Running(0);
+        }
+    }
+
+    /// How long it has been running.
+    pub(crate) fn running_for(&self) -> Duration {
+        let started = lock(&self.inner).started;
+        started.map_or(Duration::ZERO, |started| started.elapsed())
     }
 
     /// The thread is about to call the task's function. False: do not, a cancellation has come (it is delivered now).

@@ -16,6 +16,8 @@ mod module;
 mod select;
 mod sleep;
 mod task;
+mod terminal;
+mod visit;
 
 /// Called by the import system.
 #[unsafe(no_mangle)]

@@ -11,7 +11,7 @@ use atoll_py::{Result, Stored, ffi};
 use crate::channel::Classes;
 use crate::clone::{KeyCache, Memory, Plans};
 use crate::errors::ErrorTypes;
-use crate::{asyncio, blocking, clone, host, job, select, sleep, task};
+use crate::{asyncio, blocking, clone, host, job, select, sleep, task, terminal, visit};
 
 /// The process's engine. It outlives every interpreter, so it is never taken down.
 static ENGINE: OnceLock<Engine> = OnceLock::new();
@@ -124,6 +124,47 @@ const FUNCTIONS: &[Function<ModuleState>] = &[
     Function::new(c"become_host", host::BECOME_HOST_DOC, host::become_host),
     Function::new(c"shutdown", host::SHUTDOWN_DOC, host::shutdown),
     Function::END,
+    Function::new(
+        c"send_visitor",
+        visit::SEND_VISITOR_DOC,
+        visit::send_visitor,
+    ),
+    Function::new(c"take_errand", visit::TAKE_ERRAND_DOC, visit::take_errand),
+    Function::new(
+        c"threads_here",
+        visit::THREADS_HERE_DOC,
+        visit::threads_here,
+    ),
+    Function::new(
+        c"running_tasks",
+        visit::RUNNING_TASKS_DOC,
+        visit::running_tasks,
+    ),
+    Function::new(
+        c"take_terminal",
+        terminal::TAKE_TERMINAL_DOC,
+        terminal::take_terminal,
+    ),
+    Function::new(
+        c"leave_terminal",
+        terminal::LEAVE_TERMINAL_DOC,
+        terminal::leave_terminal,
+    ),
+    Function::new(
+        c"give_terminal_back",
+        terminal::GIVE_TERMINAL_BACK_DOC,
+        terminal::give_terminal_back,
+    ),
+    Function::new(
+        c"read_terminal_line",
+        terminal::READ_TERMINAL_LINE_DOC,
+        terminal::read_terminal_line,
+    ),
+    Function::new(
+        c"breakpointhook",
+        terminal::BREAKPOINTHOOK_DOC,
+        terminal::breakpointhook,
+    ),
 ];
 
 static SLOTS: Slots<ModuleState> = Slots::new();

@@ -2,7 +2,8 @@
 
 use crate::isolate::IsolateDriver;
 use crate::subinterpreter::SubinterpreterDriver;
-use atoll_core::client::{Deadline, Driver, Engine, HostId, HostKind, Launch, Task};
+use crate::visit;
+use atoll_core::client::{Deadline, Driver, Engine, HostId, HostKind, Launch, Message, Task};
 
 /// Starts hosts of every kind for the engine.
 pub struct KindDriver {
@@ -51,6 +52,14 @@ impl Driver for KindDriver {
     fn throw_cancellations(&self, host: HostId, tasks: Vec<Task>) {
         if let Ok(driver) = self.serving(host) {
             driver.throw_cancellations(host, tasks);
+        }
+    }
+
+    fn visit(&self, host: HostId, message: Message) {
+        if host == HostId::MAIN {
+            visit::send_to_main(self.engine, message);
+        } else if let Ok(driver) = self.serving(host) {
+            driver.visit(host, message);
         }
     }
 

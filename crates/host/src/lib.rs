@@ -4,6 +4,7 @@
 //! - [`subinterpreter`]: the [`Driver`](atoll_core::client::Driver) that starts sub-interpreters.
 //! - [`agent`]: what each of their threads does: take the next job, run it, report.
 //! - [`cancel`]: throwing cancellations into running code.
+//! - [`visit`]: entering a host for a moment, beside its own threads.
 //! - [`driver`]: which of these serves a host.
 //! - [`isolate`]: private copies of libpython, each in a linker namespace of its own.
 //!
@@ -18,3 +19,4 @@ pub mod inhabited;
 pub mod isolate;
 pub mod subinterpreter;
 mod threads;
+pub mod visit;

@@ -6,7 +6,10 @@
 use crate::agent;
 use crate::inhabited::{Inhabited, stop_python_threads};
 use crate::threads;
-use atoll_core::client::{AgentRole, Driver, Engine, HostId, HostKind, Launch, Task, Wait};
+use crate::visit;
+use atoll_core::client::{
+    AgentRole, Driver, Engine, HostId, HostKind, Launch, Message, Task, Wait,
+};
 use atoll_py::interpreter::SubInterpreter;
 use atoll_py::{Attached, Result};
 use std::collections::HashMap;
@@ -63,6 +66,12 @@ impl Driver for SubinterpreterDriver {
         }
     }
 
+    fn visit(&self, host: HostId, message: Message) {
+        if let Some(interpreter) = self.find(host) {
+            visit::send(&interpreter, host, message);
+        }
+    }
+
     fn room(&self, kind: HostKind) -> std::result::Result<usize, String> {
         match kind {
             HostKind::Interpreter => Ok(usize::MAX),
@@ -93,12 +102,16 @@ fn own(driver: &SubinterpreterDriver, launch: Launch) {
     drop(place);
 }
 
-/// Makes the new interpreter look for modules where its maker does, and loads the agent.
+/// Makes the new interpreter look for modules where its maker does and write whole lines, and loads the agent.
 fn prepare(py: Attached<'_>, path: Option<Vec<String>>) -> Result<()> {
     if let Some(path) = path {
         agent::set_path(py, &path)?;
     }
-    agent::module(py).map(drop)
+    agent::module(py)?;
+    py.import(c"atoll._rules")?
+        .borrow()
+        .call_method(c"write_whole_lines", &[])
+        .map(drop)
 }
 
 /// Ends the interpreter once everybody else has left it.

@@ -47,6 +47,22 @@ impl<'a, 'py> Arguments<'a, 'py> {
         }
     }
 
+    /// Calls *function* with the same arguments.
+    ///
+    /// Returns: owned. Needs: attached. May run Python: yes.
+    pub fn pass_to(self, function: Borrowed<'_, 'py>) -> Result<Owned<'py>> {
+        // SAFETY: attached, a live function; the arguments are alive and in this very layout.
+        unsafe {
+            let result = ffi::PyObject_Vectorcall(
+                function.as_ptr(),
+                self.values,
+                self.positional,
+                self.names,
+            );
+            Owned::from_result(function.py(), result)
+        }
+    }
+
     /// The argument of a call with exactly one, given by position: the shape of every fast path.
     #[inline(always)]
     pub fn only(self) -> Option<Borrowed<'a, 'py>> {

@@ -209,7 +209,7 @@ impl InterpreterHandle {
     /// # Safety
     ///
     /// Python is initialised.
-    pub(crate) unsafe fn main() -> Self {
+    pub unsafe fn main() -> Self {
         // SAFETY: as the caller says; the call only reads.
         let main = unsafe { ffi::PyInterpreterState_Main() };
         Self(NonNull::new(main).expect("an initialised Python has a main interpreter"))
@@ -277,7 +277,18 @@ pub struct ThreadState(NonNull<ffi::PyThreadState>);
 // SAFETY: the value is an address; its one use is `unsafe` and demands that the state lives.
 unsafe impl Send for ThreadState {}
 
+impl From<NonNull<ffi::PyThreadState>> for ThreadState {
+    fn from(state: NonNull<ffi::PyThreadState>) -> Self {
+        Self(state)
+    }
+}
+
 impl ThreadState {
+    /// Its address.
+    pub(crate) fn as_ptr(self) -> *mut ffi::PyThreadState {
+        self.0.as_ptr()
+    }
+
     /// That of the calling thread.
     pub fn current(_attached: Attached<'_>) -> Self {
         // SAFETY: attached, so there is one.

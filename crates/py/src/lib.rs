@@ -21,6 +21,7 @@ pub mod module;
 mod object;
 mod raised;
 pub mod slots;
+pub mod threads;
 mod trampoline;
 pub mod types;
 mod value;

@@ -9,6 +9,7 @@ use crate::host::{HostKind, HostState};
 use crate::hosts::{Hosts, NewTask, Placement, SubmitError};
 use crate::message::Message;
 use crate::region::Region;
+use crate::task::Phase;
 use crate::waiting::Unfinished;
 use std::ffi::c_void;
 use std::sync::Arc;
@@ -162,6 +163,17 @@ pub(crate) struct RawSummary {
     pub(crate) threads: usize,
 }
 
+/// A task that runs on a host, as it crosses the table.
+#[repr(C)]
+pub(crate) struct RawRunning {
+    pub(crate) id: u64,
+    /// Null: it has none.
+    pub(crate) name: RawBytes,
+    /// 0: an event loop's.
+    pub(crate) thread: u64,
+    pub(crate) seconds: f64,
+}
+
 /// Everything about hosts.
 #[repr(C)]
 pub(crate) struct HostTable {
@@ -179,6 +191,13 @@ pub(crate) struct HostTable {
         unsafe extern "C" fn(*mut c_void, *const RawSummary),
     ),
     pub(crate) is_running: unsafe extern "C" fn(*const Hosts, u64) -> bool,
+    pub(crate) running: unsafe extern "C" fn(
+        *const Hosts,
+        u64,
+        *mut c_void,
+        unsafe extern "C" fn(*mut c_void, *const RawRunning),
+    ),
+    pub(crate) visit: unsafe extern "C" fn(*const Hosts, u64, *mut Message),
     pub(crate) interrupt: unsafe extern "C" fn(*const Hosts, u64) -> *const c_void,
     pub(crate) wants_setup: unsafe extern "C" fn(*const Hosts, RawPlacement) -> u32,
     pub(crate) set_setup: unsafe extern "C" fn(*const Hosts, HostKind, RawSetup),
@@ -203,6 +222,8 @@ pub(super) fn table(engine: &'static Engine, crew_size: Option<usize>) -> HostTa
         wait_ended,
         list,
         is_running,
+        running,
+        visit,
         interrupt,
         wants_setup,
         set_setup,
@@ -399,6 +420,34 @@ unsafe extern "C" fn is_running(hosts: *const Hosts, host: u64) -> bool {
     // SAFETY: B1.
     let found = unsafe { hosts_of(hosts) }.find(HostId::from_raw(host));
     found.is_some_and(|host| host.is_running())
+}
+
+unsafe extern "C" fn running(
+    hosts: *const Hosts,
+    host: u64,
+    context: *mut c_void,
+    sink: unsafe extern "C" fn(*mut c_void, *const RawRunning),
+) {
+    // SAFETY: B1.
+    let found = unsafe { hosts_of(hosts) }.find(HostId::from_raw(host));
+    for task in found.map(|host| host.running()).unwrap_or_default() {
+        let Phase::Running(thread) = task.phase() else {
+            continue;
+        };
+        let raw = RawRunning {
+            id: task.id(),
+            name: RawBytes::of(task.name()),
+            thread,
+            seconds: task.running_for().as_secs_f64(),
+        };
+        // SAFETY: the sink takes the context that came with it, and copies what it keeps.
+        unsafe { sink(context, &raw) };
+    }
+}
+
+unsafe extern "C" fn visit(hosts: *const Hosts, host: u64, message: *mut Message) {
+    // SAFETY: B1; B5: the message is moved out.
+    unsafe { hosts_of(hosts).visit(HostId::from_raw(host), message.read()) }
 }
 
 /// Null: there is no such host.

@@ -12,6 +12,7 @@ pub(crate) mod driving;
 pub(crate) mod hosts;
 pub(crate) mod pending;
 pub(crate) mod tasks;
+pub(crate) mod terminal;
 
 pub use channels::{RawCase, RawStats, RawWait, Status};
 pub(crate) use channels::{capacity_from_raw, capacity_to_raw};
@@ -21,7 +22,7 @@ use crate::message::Message;
 use std::ffi::c_void;
 
 /// The version of the table and of every layout that crosses it.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// What an engine hands to the copies of the library that use it.
 #[repr(C)]
@@ -36,6 +37,7 @@ pub struct Table {
     pub(crate) driving: driving::DrivingTable,
     pub(crate) tasks: tasks::TaskTable,
     pub(crate) pending: pending::PendingTable,
+    pub(crate) terminal: terminal::TerminalTable,
     pub(crate) write_whole: unsafe extern "C" fn(*const Engine, i32, *const u8, usize) -> i32,
 }
 
@@ -110,6 +112,7 @@ impl Table {
             driving: driving::TABLE,
             tasks: tasks::TABLE,
             pending: pending::TABLE,
+            terminal: terminal::TABLE,
             write_whole,
         }))
     }

@@ -3,7 +3,7 @@
 use crate::abi::Status;
 use crate::abi::hosts::{
     REFUSED_CLOSED, REFUSED_FORKED, REFUSED_NO_SUCH_HOST, RawBytes, RawLaunch, RawNewTask,
-    RawPlacement, RawRefusal, RawSetup, RawSummary,
+    RawPlacement, RawRefusal, RawRunning, RawSetup, RawSummary,
 };
 use crate::client::{Engine, HostId, Interrupt, Message, Region, Task, Wait};
 use std::ffi::c_void;
@@ -13,6 +13,19 @@ pub use crate::driver::{Driver, Launch};
 pub use crate::host::{HostKind, HostState, HostSummary};
 pub use crate::hosts::{Placement, SubmitError};
 pub use crate::waiting::Unfinished;
+
+/// A task that runs on a host, as a list shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunningTask {
+    /// Its number.
+    pub id: u64,
+    /// The name its spawner gave it.
+    pub name: Option<String>,
+    /// The identity of the thread it runs on; `None`: it is an event loop's.
+    pub thread: Option<u64>,
+    /// For how long.
+    pub seconds: f64,
+}
 
 /// A host of the caller's own that is to be launched.
 #[derive(Copy, Clone, Debug)]
@@ -147,6 +160,39 @@ impl Engine {
         let hosts = &self.table.hosts;
         // SAFETY: B1.
         unsafe { (hosts.is_running)(hosts.hosts, host.to_raw()) }
+    }
+
+    /// The tasks that run on the host now.
+    #[must_use]
+    pub fn running_tasks(&self, host: HostId) -> Vec<RunningTask> {
+        unsafe extern "C" fn keep(context: *mut c_void, raw: *const RawRunning) {
+            // SAFETY: the context is the vector below, the task is there during this call.
+            let (list, raw) = unsafe { (&mut *context.cast::<Vec<RunningTask>>(), &*raw) };
+            list.push(RunningTask {
+                id: raw.id,
+                // SAFETY: B4.
+                name: unsafe { raw.name.text() },
+                thread: (raw.thread != 0).then_some(raw.thread),
+                seconds: raw.seconds,
+            });
+        }
+        let mut list = Vec::new();
+        let hosts = &self.table.hosts;
+        // SAFETY: B1; the sink fits its context.
+        unsafe {
+            let context = std::ptr::from_mut(&mut list).cast();
+            (hosts.running)(hosts.hosts, host.to_raw(), context, keep);
+        }
+        list
+    }
+
+    /// Has a thread enter the host for a moment and do there what the message says; returns at once. If nobody can enter, the
+    /// message is dropped.
+    pub fn send_visitor(&self, host: HostId, message: Message) {
+        let mut message = ManuallyDrop::new(message);
+        let hosts = &self.table.hosts;
+        // SAFETY: B1; B5: the message is moved out.
+        unsafe { (hosts.visit)(hosts.hosts, host.to_raw(), &mut *message) }
     }
 
     /// What ends the blocked verbs of the host's threads that run no task; raised when it closes.

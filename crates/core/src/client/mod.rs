@@ -7,6 +7,7 @@ mod driving;
 mod hosts;
 mod pending;
 mod tasks;
+mod terminal;
 mod waits;
 
 pub use crate::abi::RawStats as ChannelStats;
@@ -21,6 +22,7 @@ pub use driving::{Agent, AgentRole, HostVisit};
 pub use hosts::*;
 pub use pending::{Begun, Chime, Pending, Watch};
 pub use tasks::{CancelStep, Job, Phase, Task, TaskOutcome};
+pub use terminal::Line;
 pub use waits::{Bell, Interrupt, Wait};
 
 use crate::abi::{self, Table};

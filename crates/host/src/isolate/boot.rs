@@ -107,4 +107,6 @@ pub(crate) struct Calls {
     pub(crate) add_thread: unsafe extern "C" fn(u64) -> bool,
     /// `Driver::throw_cancellations` for this isolate: tasks whose references are handed over.
     pub(crate) throw_cancellations: unsafe extern "C" fn(u64, *const *const c_void, usize),
+    /// `Driver::visit` for this isolate: a message, which is moved out.
+    pub(crate) visit: unsafe extern "C" fn(u64, *mut c_void),
 }

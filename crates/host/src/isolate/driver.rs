@@ -16,9 +16,10 @@ use super::environment::Environment;
 use super::{LibPython, Namespace, OpenError, limits, prepare_exit};
 use crate::threads;
 use atoll_core::abi;
-use atoll_core::client::{Deadline, Driver, Engine, HostId, HostKind, Launch, Task};
+use atoll_core::client::{Deadline, Driver, Engine, HostId, HostKind, Launch, Message, Task};
 use std::collections::HashSet;
 use std::ffi::c_void;
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -212,6 +213,15 @@ impl Driver for IsolateDriver {
         let tasks: Vec<_> = tasks.into_iter().map(Task::into_raw).collect();
         // SAFETY: I2; the references go with the call.
         unsafe { (calls.throw_cancellations)(host.to_raw(), tasks.as_ptr(), tasks.len()) }
+    }
+
+    fn visit(&self, host: HostId, message: Message) {
+        let Some(calls) = self.calls_of(host) else {
+            return;
+        };
+        let mut message = ManuallyDrop::new(message);
+        // SAFETY: I2; the message is moved out.
+        unsafe { (calls.visit)(host.to_raw(), (&raw mut *message).cast()) }
     }
 
     fn room(&self, _: HostKind) -> Result<usize, String> {

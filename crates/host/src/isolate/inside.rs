@@ -10,8 +10,9 @@ use super::boot::{Boot, Calls, Order, RawSession, Text};
 use super::environment::Environment;
 use crate::agent;
 use crate::inhabited::{Inhabited, Kick};
+use crate::visit;
 use atoll_core::abi;
-use atoll_core::client::{AgentRole, Engine, HostId, Task, Wait};
+use atoll_core::client::{AgentRole, Engine, HostId, Message, Task, Wait};
 use atoll_py::embedded::{self, MainInterpreter};
 use atoll_py::interpreter::thread_ident;
 use atoll_py::{Attached, Result, ffi};
@@ -42,6 +43,7 @@ static INSIDE: OnceLock<Inside> = OnceLock::new();
 static CALLS: Calls = Calls {
     add_thread,
     throw_cancellations,
+    visit,
 };
 
 /// How many isolates there are and may be, if this copy of the library lives in one.
@@ -299,4 +301,12 @@ unsafe extern "C" fn throw_cancellations(host: u64, tasks: *const *const c_void,
     inside
         .inhabited
         .throw_cancellations(HostId::from_raw(host), tasks);
+}
+
+unsafe extern "C" fn visit(host: u64, message: *mut c_void) {
+    // SAFETY: handed over; both copies have the same layout of it (the version of the table covers this).
+    let message = unsafe { message.cast::<Message>().read() };
+    if let Some(inside) = INSIDE.get() {
+        visit::send(&inside.inhabited, HostId::from_raw(host), message);
+    }
 }
