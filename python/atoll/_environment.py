@@ -8,6 +8,8 @@ which each session applies anew.
 
 from __future__ import annotations
 
+import _warnings
+import marshal
 import os
 import sys
 from typing import NamedTuple
@@ -47,6 +49,9 @@ _CALLERS_PYTHON = frozenset({"PYTHONHOME", "PYTHONPATH", "__PYVENV_LAUNCHER__"})
 _FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 """Where `import atoll` finds this package."""
 
+_FORMAT = 4
+"""The version of `marshal`'s format that every Python from 3.13 on reads."""
+
 MOST = 15
 """Isolates that a process can have at most: glibc has 16 namespaces, and one is the program's."""
 
@@ -80,7 +85,7 @@ class Environment:
     def pack(self) -> bytes:
         """The description as the native side reads it: items separated by NUL, the first byte of each is its tag.
 
-        The setup is a Python literal: an isolate reads it without importing anything.
+        The setup is in `marshal`'s format, as hexadecimal digits: what reads it is built into every Python.
 
             _native.launch("isolate", None, None, here().pack())
         """
@@ -89,7 +94,7 @@ class Environment:
         # Nothing that a program starts with can hold a NUL; a `sys.argv` that was made up may, and is in the setup too.
         items += (b"c" + os.fsencode(item) for item in self.config if "\0" not in item)
         items += (b"v" + os.fsencode(f"{name}={value}") for name, value in self.environ.items())
-        items.append(b"s" + repr(self.setup).encode())
+        items.append(b"s" + marshal.dumps(dict(self.setup), _FORMAT).hex().encode())
         return b"\0".join(items)
 
 
@@ -296,7 +301,7 @@ def _environment(
     offers: dict[str, str],
     key: str = "",
 ) -> Environment:
-    full = {name: value for name, value in environ.items() if path is not None or name not in _CALLERS_PYTHON}
+    full = {str(name): str(value) for name, value in environ.items() if path is not None or name not in _CALLERS_PYTHON}
     threads = _limit_threads(full)
     private = {name: value for name, value in full.items() if name != "PYTHONUNBUFFERED"}
     libraries = _library_folders(path or ())
@@ -412,9 +417,9 @@ def _warning_options() -> Iterable[str]:
 
 def _warning_filters() -> list[tuple[Any, ...]]:
     """`warnings.filters`, with patterns and classes as texts."""
-    warnings = sys.modules.get("warnings")
     filters: list[tuple[Any, ...]] = []
-    for action, message, category, module, line in getattr(warnings, "filters", ()):
+    # `catch_warnings` puts another list into the place of the interpreter's own.
+    for action, message, category, module, line in getattr(sys.modules.get("warnings"), "filters", _warnings.filters):
         name = (category.__module__, category.__qualname__)
         filters.append((str(action), _pattern(message), name, _pattern(module), int(line)))
     return filters
@@ -494,5 +499,5 @@ def _stamp(file: str) -> str:
 
 
 def _texts(items: Iterable[Any]) -> list[str]:
-    """Exact strings, as literals have them; `sys.path` and `sys.argv` may hold anything, which counts for nothing."""
+    """Exact strings, which alone `marshal` takes; `sys.path` and `sys.argv` may hold anything, which counts for nothing."""
     return [str(os.fsdecode(item)) for item in items if isinstance(item, (str, bytes, os.PathLike))]

@@ -17,6 +17,7 @@ import _warnings
 import atexit
 import builtins
 import gc
+import marshal
 import os
 import sys
 
@@ -107,8 +108,7 @@ def _read(setup: str) -> Setup:
     """The setup as values; sessions that follow each other mostly have the same."""
     global _read_text, _read_setup
     if setup != _read_text:
-        # A literal that `_environment` of this process wrote: `eval` is the reader that needs no import.
-        _read_setup = eval(setup, {"__builtins__": {}})
+        _read_setup = marshal.loads(bytes.fromhex(setup))
         _read_text = setup
     return _read_setup
 
@@ -160,8 +160,14 @@ def _set_warnings(setup: Setup) -> None:
         for action, message, (module, name), where, line in setup["warnings"]
         if (category := _find_category(module, name)) is not None
     ]
-    if wanted != _warnings.filters:
+    if wanted != _filters():
         _set_filters(wanted)
+
+
+def _filters() -> list[Any]:
+    """Those in force: `warnings` may have put another list into the place of the interpreter's own."""
+    found: list[Any] = getattr(sys.modules.get("warnings"), "filters", _warnings.filters)
+    return found
 
 
 def _set_filters(wanted: list[Any]) -> None:
@@ -246,7 +252,7 @@ class _Baseline:
         self.main = sys.modules["__main__"]
         self.main_names = dict(vars(self.main))
         self.path = list(sys.path)
-        self.warning_filters = list(_warnings.filters)
+        self.warning_filters = list(_filters())
         self.show_warning = warnings and warnings.showwarning
         self.format_warning = warnings and warnings.formatwarning
         self.trace, self.profile = sys.gettrace(), sys.getprofile()

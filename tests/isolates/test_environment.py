@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import json
+import marshal
 import os
 import sys
 import venv
@@ -128,7 +128,7 @@ def unpacked(blob: bytes) -> dict[str, list[bytes]]:
 
 
 def setup_of(blob: bytes) -> dict[str, Any]:
-    setup: dict[str, Any] = ast.literal_eval(unpacked(blob)["s"][0].decode())
+    setup: dict[str, Any] = marshal.loads(bytes.fromhex(unpacked(blob)["s"][0].decode()))
     return setup
 
 
