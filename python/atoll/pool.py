@@ -330,7 +330,7 @@ def _stats(core: Core) -> PoolStats:
     core.poll()
     core.read_starts()
     workers = [worker for number, worker in sorted(core.workers.items()) if number >= 0]
-    queued = len(core.jobs) + len(core.backlog) + sum(len(worker.own) for worker in workers)
+    queued = len(core.queue) + sum(len(worker.own) for worker in workers)
     return PoolStats(
         name=core.name,
         size=core.size,

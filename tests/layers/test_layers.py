@@ -34,6 +34,7 @@ LAYERS = [
     {"atoll.groups", "atoll.interpreters", "atoll.mapping", "atoll._isolate"},
     {"atoll._pool"},
     {"atoll._pool.worker", "atoll._pool.reports", "atoll._pool.context", "atoll._pool.future"},
+    {"atoll._pool.queue"},
     {"atoll._pool.client"},
     {"atoll._pool.core"},
     {"atoll._pool.map"},

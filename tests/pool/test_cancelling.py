@@ -69,6 +69,28 @@ def test_a_call_that_waits_is_taken_back_and_never_runs(
     assert len(ran) == 0
 
 
+def test_a_call_that_waits_is_taken_back_also_after_shutdown_and_the_others_are_made(
+    open_pool: OpenPool, here: atoll.Channel[str], never: atoll.Channel[str]
+) -> None:
+    pool = open_pool(2)
+    blocking = [pool.submit(announce_and_take, here.sender, never.receiver) for _ in range(2)]
+    for _ in blocking:
+        here.recv(PATIENCE)
+    waiting = [pool.submit(square, number) for number in range(100)]
+    pinned = [pool.on(1).submit(square, number) for number in range(10)]
+    pool.shutdown(wait=False)
+    assert all(future.cancel() for future in [*waiting[::2], *pinned[::2]])
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        pool.submit(square, 1)
+    for _ in blocking:
+        never.send("go")
+    assert [future.result(PATIENCE) for future in waiting[1::2]] == [number**2 for number in range(1, 100, 2)]
+    assert [future.result(PATIENCE) for future in pinned[1::2]] == [number**2 for number in range(1, 10, 2)]
+    assert all(future.cancelled() for future in [*waiting[::2], *pinned[::2]])
+    pool.shutdown()
+    assert pool.stats().workers == ()
+
+
 def test_each_of_many_waiting_calls_can_be_taken_back(
     open_pool: OpenPool, here: atoll.Channel[str], never: atoll.Channel[str]
 ) -> None:

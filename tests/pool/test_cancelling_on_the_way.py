@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -42,6 +43,9 @@ class Loop:
 
     def strike(self, number: int) -> None:
         """Say that the call is to be cancelled, and cancel the loop, which waits for the verdict, before that comes."""
+        deadline = time.monotonic() + PATIENCE
+        while self.jobs.stats().blocked_receivers == 0:  # it has looked into `cancels` once
+            assert time.monotonic() < deadline
         self.cancels.send(number)
         self.submit(7)
         assert self.starts.recv(PATIENCE) == (WORKER, 7)

@@ -32,6 +32,7 @@ from .. import _exit, _native, _shipping
 from .._errors import Cancellation, ChannelClosed, CloneError
 from .._failures import load_failure
 from .future import PoolFuture
+from .queue import Call
 from .worker import FAILED, OK, STARTED
 
 _SMALL_BLOB = 16_384
@@ -41,8 +42,6 @@ _MOST_LARGE = 64
 _MOST_NAMED = 128
 MOST_UNREAD = 1024
 CANCEL_WAIT = 0.1
-
-type Call = tuple[int, Any, Any, Any, Any]
 
 
 class Waiter(Protocol):

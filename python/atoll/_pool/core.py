@@ -1,10 +1,11 @@
-"""The inside of a pool: its workers and its queue, from their start to their end.
+"""The inside of a pool: its workers, from their start to their end, and who does what.
 
-`client` says who takes the results out, `worker` what runs in the workers.
+`client` says who takes the results out, `queue` where calls wait, `worker` what runs in the workers.
 
 # Invariants
 
 - P1 A call that is not in a queue has been taken by a worker: who takes it out of the queue decides whether it runs.
+  What is said to the workers about one that is on its way, `worker` tells.
 - P2 Every place in `workers` is filled, about to be filled by the builder, or removed; the pool is over when none is
   left.
 - P3 Nothing here waits for a host but the builder, a thread that lives as long as there are orders for it.
@@ -24,12 +25,10 @@ from .. import _native, _shipping
 from .._errors import AtollError, ChannelClosed, ChannelEmpty, HostDied, HostUnavailable
 from .._failures import load_failure
 from ..interpreters import Interpreter
-from .client import CANCEL_WAIT, MOST_UNREAD, Call, Client, in_thread
+from .client import CANCEL_WAIT, MOST_UNREAD, Client, in_thread
 from .future import PoolFuture
-from .worker import BROKEN, HAND, IDLE, MOST_REVOKED, REPORT, STARTED, STRIKE, STRUCK, WITHDRAWN, Settings
-
-_FED = 64
-"""After a cancellation among many waiting calls so many are in the queue; the others wait where each can be found."""
+from .queue import Call, Queue, drain
+from .worker import BROKEN, CANCELLED, HAND, IDLE, MOST_REVOKED, REPORT, STARTED, STRIKE, STRUCK, WITHDRAWN, Settings
 
 _DEATHS_IN_A_ROW = 3
 
@@ -60,7 +59,8 @@ class Core(Client):
     """What the `Pool`, its futures and its threads share. Lives until the last of them has gone."""
 
     def __init__(self, size: int, kind: str, name: str, settings: Settings, broken: type[AtollError]) -> None:
-        super().__init__(name, size, _native.Channel(None))
+        self.queue = Queue()
+        super().__init__(name, size, self.queue.channel)
         self.kind = kind
         self.broken: BaseException | None = None
         self.closing = False
@@ -68,7 +68,6 @@ class Core(Client):
         """Whether tasks were given the pool: then somebody has to hear what they want."""
         self.starts: _native.Channel[tuple[int, int]] = _native.Channel(None)
         self.workers: dict[int, Worker] = {}
-        self.backlog: dict[int, Call] = {}
         self._broken_type = broken
         self._why = ""
         self._settings = settings
@@ -99,12 +98,8 @@ class Core(Client):
                 raise ValueError(f"cannot call on worker {worker} (it is no more); see pool.workers")
             place.own.send_nowait(call)
             self._open_own(place)
-        elif self.backlog:
-            with self.lock:
-                _native.clone(call)  # refused here, not when its turn comes
-                self.backlog[id(call)] = call
         else:
-            self.jobs.send_nowait(call)
+            self.queue.put(call)
 
     # Words of workers ---------------------------------------------------------------------------------------------
 
@@ -123,13 +118,15 @@ class Core(Client):
         elif how == HAND:
             self._lend_hand(number, value)
         elif how == STRIKE:
-            self.strike(number, 0.0)
+            self._cancel_for_task(number)
 
     def tidy(self) -> None:
         if len(self.starts) > MOST_UNREAD:
             self.read_starts()
-        if self.backlog:
-            self._feed()
+        if self.queue.behind:
+            self.queue.feed()
+        if self.closing:
+            self._close_queues()
 
     def is_busy(self) -> bool:
         if self.closing and self.try_to_end():
@@ -185,47 +182,32 @@ class Core(Client):
 
     def take_back(self, numbers: set[int] | None, worker: int | None = None, *, drop: bool = True) -> bool:
         """Take these calls (None: all) out of the queue, so that they never run; whether there was one."""
-        found: list[Any] = []
-        with self.lock:
-            queue = self.jobs if worker is None else self.workers[worker].own
-            kept: list[Any] = []
-            while len(queue):
-                try:
-                    call = queue.recv_nowait()
-                except (ChannelEmpty, ChannelClosed):
-                    break
-                (found if call is not None and (numbers is None or call[0] in numbers) else kept).append(call)
-            if worker is None:
-                for key, call in list(self.backlog.items()) if numbers is None or not found else ():
-                    if numbers is None or call[0] in numbers:
-                        found.append(self.backlog.pop(key))
-                for call in kept[_FED:]:
-                    self.backlog[id(call)] = call
-                if self.backlog and len(kept) > _FED:
-                    # Those that were taken out stand before those that were waiting already.
-                    first = {id(call): call for call in kept[_FED:]}
-                    self.backlog = {**first, **self.backlog}
-                del kept[_FED:]
-            self._put_back(queue, kept)
-        if self.backlog:
-            self.want_collector()
+        if worker is None:
+            found = self.queue.take_back(numbers)
+            if self.queue.behind:
+                self.want_collector()  # who feeds it
+        elif (place := self.workers.get(worker)) is None:
+            return False
+        else:
+            with self.lock:
+                found, kept = drain(place.own, numbers)
+                for call in kept:
+                    place.own.send_nowait(call)
+        if self.closing:
+            self._close_queues()
         if drop:
             for call in found:
                 self.drop(call[0])
         return bool(found)
 
-    def _put_back(self, queue: _native.Channel[Any], calls: Iterable[Any]) -> None:
-        for call in calls:
-            queue.send_nowait(call)
-
-    def _feed(self) -> None:
-        """Fill the queue from the backlog."""
-        with self.lock:
-            while self.backlog and len(self.jobs) < _FED:
-                call = self.backlog.pop(next(iter(self.backlog)))
-                self.jobs.send_nowait(call)
-            if self.closing and not self.backlog:
-                self.jobs.close()
+    def _cancel_for_task(self, number: int) -> None:
+        """A task that was given the pool does not want one of its own calls any more."""
+        found = self.queue.take_back({number})
+        for call in found:
+            with contextlib.suppress(ChannelClosed):  # who asked has ended
+                call[4]["reply"].send_nowait((number, CANCELLED, None, 0))
+        if not found or type(found[0][3]) is not dict:  # parts of a `map` may be anywhere
+            self.strike(number, 0.0)
 
     def strike(self, number: int, wait: float) -> None:
         """Throw a cancellation into a call that is in no queue, or see that it is not begun; and into nothing else."""
@@ -317,14 +299,9 @@ class Core(Client):
 
     def take_own(self, worker: Worker) -> None:
         """Give the calls that were meant for a worker which is no more to the others."""
-        while len(worker.own):
-            try:
-                call = worker.own.recv_nowait()
-            except (ChannelEmpty, ChannelClosed):
-                return
-            if call is not None:
-                with contextlib.suppress(ChannelClosed):
-                    self.jobs.send_nowait(call)
+        with self.lock, contextlib.suppress(ChannelClosed):
+            for call in drain(worker.own, None)[0]:
+                self.jobs.send_nowait(call)
 
     def _start(self, worker: Worker) -> None:
         """Run the loop in the worker's host; after a cancellation, again."""
@@ -503,14 +480,18 @@ class Core(Client):
         self.wait(_End(self), None)
 
     def _close_queues(self) -> None:
+        """Send the workers home, as soon as no call waits any more, or at once if the pool is broken."""
         with self.lock:
-            if not self.backlog or self.broken is not None:
-                self.jobs.close()
-        for worker in list(self.workers.values()):
-            worker.own.close()
+            workers = list(self.workers.values())
+            if self.broken is not None:
+                self.queue.close()
+            elif any(len(worker.own) for worker in workers) or not self.queue.close_if_empty():
+                return
+            for worker in workers:
+                worker.own.close()
 
     def _has_calls(self) -> bool:
-        return bool(len(self.jobs) or self.backlog or any(len(worker.own) for worker in list(self.workers.values())))
+        return bool(len(self.queue) or any(len(worker.own) for worker in list(self.workers.values())))
 
     def try_to_end(self) -> bool:
         """Whether all is over: every worker has gone and its host is closed."""

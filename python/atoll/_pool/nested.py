@@ -8,13 +8,15 @@ calls for as long as the wait goes on. The worker's interpreter then runs as man
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from .. import _native
-from .._errors import ChannelClosed, ChannelEmpty
+from .._errors import ChannelClosed
 from ..pool import Pool, PoolStats
-from .client import Call, Client, Waiter
+from .client import CANCEL_WAIT, Client, Waiter
 from .future import PoolFuture
+from .queue import Call
 from .worker import HAND, STRIKE
 
 _GRACE = 0.002
@@ -99,15 +101,12 @@ class NestedClient(Client):
 
     def cancel(self, future: PoolFuture[Any]) -> None:
         self.poll()
-        if future._number in self.pending and not self._take_back(future._number):
+        if future._number in self.pending:
             self.strike(future._number, 0.0)
-            try:
-                self.wait(future, 0.1)
-            except TimeoutError:
-                pass
+            with suppress(TimeoutError):
+                super().wait(future, CANCEL_WAIT)
 
     def abandon(self, number: int) -> None:
-        self._take_back(number)
         self.strike(number, 0.0)
         self.forget(number)
 
@@ -116,24 +115,6 @@ class NestedClient(Client):
 
     def is_running(self, future: PoolFuture[Any]) -> bool:  # noqa: ARG002
         return False  # only the pool knows
-
-    def _take_back(self, number: int) -> bool:
-        kept, found = [], False
-        with self.lock:
-            try:
-                while len(self.jobs):
-                    call = self.jobs.recv_nowait()
-                    if call is not None and call[0] == number:
-                        found = True
-                    else:
-                        kept.append(call)
-            except (ChannelEmpty, ChannelClosed):
-                pass
-            for call in kept:
-                self.jobs.send_nowait(call)
-        if found:
-            self.drop(number)
-        return found
 
 
 class NestedPool(Pool):
