@@ -153,11 +153,17 @@ def _reducer_of(cls: type) -> Reducer | None:
     enum = sys.modules.get("enum")
     if enum is not None and issubclass(cls, enum.Enum) and "__reduce_ex__" not in vars(cls):
         return _reduce_enum
-    return None
+    return _reduce_arrow if _is_of_arrow(cls) else None
 
 
 def _reduces_in_its_own_way(cls: Any) -> bool:
     return cls.__reduce_ex__ is not object.__reduce_ex__ or cls.__reduce__ is not object.__reduce__
+
+
+def _is_of_arrow(cls: type) -> bool:
+    """Whether instances are data that Arrow's libraries hand to each other, and no reader, which gives its own once."""
+    offers = hasattr(cls, "__arrow_c_stream__") or hasattr(cls, "__arrow_c_array__")
+    return offers and not hasattr(cls, "__next__") and _plain_slots(cls) is None
 
 
 def _plain_slots(cls: Any) -> tuple[str, ...] | None:
@@ -248,6 +254,12 @@ def _rebuild_array(typecode: str, data: Any) -> Any:
     rebuilt = array.array(typecode)
     rebuilt.frombytes(data)
     return rebuilt
+
+
+def _reduce_arrow(value: Any) -> Reduction:
+    from . import _arrow
+
+    return _arrow.reduce(value)
 
 
 def _refuse(value: object) -> Reduction:

@@ -28,7 +28,7 @@ LAYERS = [
     {"atoll._native", "atoll._probe", "atoll._libpython"},
     {"atoll.channels", "atoll.cloning", "atoll._shipping", "atoll._loading", "atoll._rebuild"}
     | {"atoll._exit", "atoll._environment", "atoll._rules"},
-    {"atoll._asyncio", "atoll._clone"},
+    {"atoll._asyncio", "atoll._clone", "atoll._arrow"},
     {"atoll._failures", "atoll.aio", "atoll.explaining"},
     {"atoll._agent", "atoll.tasks"},
     {"atoll.groups", "atoll.interpreters", "atoll.mapping", "atoll._isolate"},

@@ -22,9 +22,11 @@ pub(crate) fn copy(data: &[u8]) -> Option<NonNull<u8>> {
     Some(pages)
 }
 
-/// Fresh pages for so many bytes, from a border between huge pages on. The last huge page that would not be full is
-/// ordinary pages, so that no memory is taken for nothing.
-fn map(size_bytes: usize) -> Option<NonNull<u8>> {
+/// Fresh pages for so many bytes, all zero, to be given back by [`unmap`]; `None` where there is no memory.
+///
+/// They lie from a border between huge pages on. The last huge page that would not be full is ordinary pages, so that no
+/// memory is taken for nothing.
+pub(crate) fn map(size_bytes: usize) -> Option<NonNull<u8>> {
     let wanted = size_bytes.checked_add(HUGE_BYTES)?;
     let (protection, flags) = (
         libc::PROT_READ | libc::PROT_WRITE,
@@ -56,7 +58,7 @@ fn map(size_bytes: usize) -> Option<NonNull<u8>> {
     NonNull::new(pages)
 }
 
-/// Gives back what [`copy`] made for so many bytes.
+/// Gives back what [`copy`] or [`map`] made for so many bytes.
 ///
 /// # Safety
 /// *pages* came from there with this size, and nobody uses it any more.

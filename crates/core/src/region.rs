@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::ops::Deref;
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 
 use atoll_share::Share;
@@ -53,15 +54,31 @@ impl Region {
             copy.extend_from_slice(bytes);
             return Some(Self::from_vec(copy));
         }
-        let pointer = pages::copy(bytes)?.as_ptr();
-        Some(Self(Box::into_raw(Box::new(Shared {
+        Some(Self::of_pages(pages::copy(bytes)?, bytes.len()))
+    }
+
+    /// So many bytes, all zero; `None` where there is no memory for them.
+    #[must_use]
+    pub fn zeroed(size_bytes: usize) -> Option<Self> {
+        if size_bytes < pages::LARGE_BYTES {
+            let mut zeros = Vec::new();
+            zeros.try_reserve_exact(size_bytes).ok()?;
+            zeros.resize(size_bytes, 0);
+            return Some(Self::from_vec(zeros));
+        }
+        Some(Self::of_pages(pages::map(size_bytes)?, size_bytes))
+    }
+
+    /// Takes pages over that are as large as `length` bytes need.
+    fn of_pages(pages: NonNull<u8>, length: usize) -> Self {
+        Self(Box::into_raw(Box::new(Shared {
             references: AtomicUsize::new(1),
             free: free_pages,
-            pointer,
-            length: bytes.len(),
-            capacity: bytes.len(),
+            pointer: pages.as_ptr(),
+            length,
+            capacity: length,
             share: std::ptr::null(),
-        }))))
+        })))
     }
 
     /// One reference to a payload, which is given back with the region. `rebuild` is the text that *share* points at.
@@ -82,7 +99,7 @@ impl Region {
         Self(Box::into_raw(Box::new(Shared {
             references: AtomicUsize::new(1),
             free: free_share,
-            pointer: std::ptr::NonNull::dangling().as_ptr(),
+            pointer: NonNull::dangling().as_ptr(),
             length: 0,
             capacity: 0,
             share: Box::into_raw(Box::new(share)),
@@ -183,11 +200,11 @@ unsafe extern "C" fn free_shared(shared: *mut Shared) {
 }
 
 /// # Safety
-/// *shared* was made by `Region::copy_of` in pages, and nobody uses it any more.
+/// *shared* was made by `Region::of_pages`, and nobody uses it any more.
 unsafe extern "C" fn free_pages(shared: *mut Shared) {
-    // SAFETY: made by Box in `copy_of`, by the caller.
+    // SAFETY: made by Box in `of_pages`, by the caller.
     let shared = unsafe { Box::from_raw(shared) };
-    // SAFETY: pages of this size, mapped there; nobody uses them any more, by the caller.
+    // SAFETY: pages of this size, handed over there; nobody uses them any more, by the caller.
     unsafe { pages::unmap(shared.pointer.cast_mut(), shared.length) };
 }
 
@@ -221,6 +238,8 @@ mod tests {
             assert_eq!(original, vec![7; size]);
             drop(region.clone());
             assert_eq!(region.bytes(), vec![8; size]);
+            let zeros = Region::zeroed(size).expect("there is memory for it");
+            assert_eq!(zeros.bytes(), vec![0; size]);
         }
     }
 

@@ -15,6 +15,7 @@
 //! - **K3**: neither direction recurses on the machine's stack, however deep the graph.
 //! - **K4**: a graph crosses whole or not at all: what a failed call had collected (objects, channel ends) it gives back.
 
+mod arrow;
 mod decode;
 mod encode;
 mod hint;
@@ -27,6 +28,7 @@ mod plans;
 mod scratch;
 mod share;
 
+pub(crate) use arrow::{EXPORT_DOC, IMPORT_DOC, export as arrow_export, import as arrow_import};
 pub(crate) use decode::{decode, decode_bytes};
 pub(crate) use encode::{encode, encode_parts};
 pub(crate) use keys::KeyCache;
