@@ -124,8 +124,6 @@ const FUNCTIONS: &[Function<ModuleState>] = &[
     Function::new(c"isolate_room", host::ISOLATE_ROOM_DOC, host::isolate_room),
     Function::new(c"write_whole", host::WRITE_WHOLE_DOC, host::write_whole),
     Function::new(c"become_host", host::BECOME_HOST_DOC, host::become_host),
-    Function::new(c"shutdown", host::SHUTDOWN_DOC, host::shutdown),
-    Function::END,
     Function::new(
         c"send_visitor",
         visit::SEND_VISITOR_DOC,
@@ -167,6 +165,8 @@ const FUNCTIONS: &[Function<ModuleState>] = &[
         terminal::BREAKPOINTHOOK_DOC,
         terminal::breakpointhook,
     ),
+    Function::new(c"shutdown", host::SHUTDOWN_DOC, host::shutdown),
+    Function::END,
 ];
 
 static SLOTS: Slots<ModuleState> = Slots::new();
