@@ -30,7 +30,7 @@ pub trait Driver: Send + Sync {
     fn room(&self, kind: HostKind) -> Result<usize, String>;
 
     /// The process ends, and the hosts have ended, or had their time: put to rest what outlives them. Called once. Returns
-    /// how many places could not be put to rest.
+    /// how many places could not be put to rest in time.
     fn retire(&self, deadline: Deadline) -> usize {
         let _ = deadline;
         0

@@ -119,6 +119,16 @@ pub(crate) struct HostsInner {
     process: u32,
 }
 
+/// What had not come to an end when the process was to.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Restless {
+    /// Threads that are in an interpreter which must not end before they leave it.
+    pub threads: usize,
+    /// Places of the driver's that could not be put to rest. They do not keep the others from their end.
+    pub places: usize,
+}
+
 /// All hosts of the process. Clones share them.
 #[derive(Clone)]
 pub struct Hosts(Arc<HostsInner>);
@@ -298,11 +308,10 @@ impl Hosts {
         hosts.iter().map(|host| host.summary()).collect()
     }
 
-    /// Closes every host and waits for them, then has the driver put to rest what outlives them. Returns how many threads
-    /// could not be joined before the deadline, and places not be put to rest.
-    pub fn shutdown(&self, wait: &Wait<'_>) -> usize {
+    /// Closes every host and waits for them, then has the driver put to rest what outlives them.
+    pub fn shutdown(&self, wait: &Wait<'_>) -> Restless {
         if self.check_process().is_err() {
-            return 0;
+            return Restless::default();
         }
         let hosts: Vec<_> = {
             let mut table = lock(&self.0.table);
@@ -330,7 +339,10 @@ impl Hosts {
         // The main interpreter ends after this, too, and whoever visits it has to be gone by then.
         let main = self.find(HostId::MAIN);
         let visitors = main.is_some_and(|main| main.wait_alone(wait).is_err());
-        threads + places + usize::from(visitors)
+        Restless {
+            threads: threads + usize::from(visitors),
+            places,
+        }
     }
 
     /// Workers are threads, and threads do not survive a fork. Checked before any lock is taken: in a forked child a lock

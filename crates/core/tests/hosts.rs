@@ -3,13 +3,18 @@
 mod world;
 
 use atoll_core::client::{
-    Capacity, Deadline, HostId, HostKind, HostState, Phase, Placement, SubmitError, TaskOutcome,
-    Wait,
+    Capacity, Deadline, HostId, HostKind, HostState, Phase, Placement, Restless, SubmitError,
+    TaskOutcome, Wait,
 };
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 use world::{INTERPRETERS, World, briefly, ended, has_ended, soon, until_running, value};
+
+/// So many places, and no threads.
+fn places(places: usize) -> Restless {
+    Restless { threads: 0, places }
+}
 
 #[test]
 fn a_task_runs_and_its_outcome_is_taken_once() {
@@ -219,14 +224,15 @@ fn shutdown_counts_the_threads_that_stay_behind_and_refuses_new_work() {
     let left = world
         .engine
         .shutdown(&Wait::until(Deadline::after(Duration::from_millis(50))));
-    assert!(left >= 1);
+    assert!(left.threads >= 1);
+    assert_eq!(left.places, 0);
     assert!(matches!(ended(&waiting), TaskOutcome::Cancelled));
     assert!(matches!(
         world.submit(INTERPRETERS, "value"),
         Err(SubmitError::Unavailable { .. })
     ));
     world.gate.open();
-    assert_eq!(world.engine.shutdown(&soon()), 0);
+    assert_eq!(world.engine.shutdown(&soon()), Restless::default());
 }
 
 #[test]
@@ -236,8 +242,8 @@ fn shutdown_retires_the_driver_once_and_after_the_hosts() {
     world.restless.store(3, Ordering::SeqCst);
     let host = world.host(HostKind::Isolate);
     until_running(&world.submit(Placement::On(host), "wait").unwrap());
-    assert_eq!(world.engine.shutdown(&soon()), 3);
-    assert_eq!(world.engine.shutdown(&soon()), 3);
+    assert_eq!(world.engine.shutdown(&soon()), places(3));
+    assert_eq!(world.engine.shutdown(&soon()), places(3));
     assert_eq!(
         *world.retired.lock().unwrap(),
         [0],
@@ -250,7 +256,7 @@ fn the_driver_is_retired_although_a_host_does_not_end() {
     let world = World::ready(2);
     let _stuck = world.spawn("gate");
     world.until_inside(1);
-    assert!(world.engine.shutdown(&briefly()) >= 1);
+    assert!(world.engine.shutdown(&briefly()).threads >= 1);
     assert_eq!(*world.retired.lock().unwrap(), [1]);
     world.gate.open();
 }
@@ -262,7 +268,7 @@ fn what_is_stuck_in_an_isolate_is_the_drivers_to_count() {
     world.restless.store(1, Ordering::SeqCst);
     let host = world.host(HostKind::Isolate);
     until_running(&world.submit(Placement::On(host), "gate").unwrap());
-    assert_eq!(world.engine.shutdown(&briefly()), 1);
+    assert_eq!(world.engine.shutdown(&briefly()), places(1));
     world.gate.open();
 }
 
@@ -320,7 +326,7 @@ fn jobs_from_many_threads_are_each_run_once() {
                 });
             }
         });
-        assert_eq!(world.engine.shutdown(&soon()), 0);
+        assert_eq!(world.engine.shutdown(&soon()), Restless::default());
     }
 }
 
@@ -343,6 +349,6 @@ fn tasks_that_are_cancelled_at_any_moment_always_end() {
                 });
             }
         });
-        assert_eq!(world.engine.shutdown(&soon()), 0);
+        assert_eq!(world.engine.shutdown(&soon()), Restless::default());
     }
 }

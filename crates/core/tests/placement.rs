@@ -2,7 +2,7 @@
 
 mod world;
 
-use atoll_core::client::{HostKind, Placement, SubmitError, TaskOutcome};
+use atoll_core::client::{HostKind, Placement, Restless, SubmitError, TaskOutcome};
 use world::{INTERPRETERS, ISOLATES, World, ended, soon, until_running, value};
 
 const AUTO: Placement = Placement::Auto;
@@ -305,7 +305,7 @@ fn tasks_for_any_kind_that_come_at_once_from_many_threads_never_fail() {
                 });
             }
         });
-        assert_eq!(world.engine.shutdown(&soon()), 0);
+        assert_eq!(world.engine.shutdown(&soon()), Restless::default());
     }
 }
 

@@ -231,6 +231,24 @@ pub(crate) fn write_whole<'py>(
     }
 }
 
+/// The host that the only argument names, of a function of that name.
+pub(crate) fn only_host(
+    py: Attached<'_>,
+    arguments: Arguments<'_, '_>,
+    function: &'static str,
+) -> Result<HostId> {
+    let signature = Signature {
+        function,
+        parameters: ["host_id"],
+        required: 1,
+        positional: 1,
+    };
+    let [Some(host)] = arguments.parse(py, &signature)? else {
+        unreachable!("it is required")
+    };
+    host_of(py, host)
+}
+
 pub(crate) const HOST_RUNNING_DOC: &CStr = c"Whether a task runs on the host now.";
 
 /// `host_running(host_id) -> bool`.
@@ -238,18 +256,10 @@ pub(crate) fn host_running<'py>(
     module: Module<'_, 'py, ModuleState>,
     arguments: Arguments<'_, 'py>,
 ) -> Result<Owned<'py>> {
-    const SIGNATURE: Signature<1> = Signature {
-        function: "host_running",
-        parameters: ["host_id"],
-        required: 1,
-        positional: 1,
-    };
     let (py, state) = (module.py(), module.state()?);
-    let [Some(host)] = arguments.parse(py, &SIGNATURE)? else {
-        unreachable!("it is required")
-    };
+    let host = only_host(py, arguments, "host_running")?;
     refuse_fork(py, state)?;
-    let running = state.engine().is_host_running(host_of(py, host)?);
+    let running = state.engine().is_host_running(host);
     Ok(py.bool(running).to_owned())
 }
 
@@ -284,17 +294,9 @@ pub(crate) fn become_host<'py>(
     module: Module<'_, 'py, ModuleState>,
     arguments: Arguments<'_, 'py>,
 ) -> Result<Owned<'py>> {
-    const SIGNATURE: Signature<1> = Signature {
-        function: "become_host",
-        parameters: ["host_id"],
-        required: 1,
-        positional: 1,
-    };
-    let (py, state) = (module.py(), module.state()?);
-    let [Some(host)] = arguments.parse(py, &SIGNATURE)? else {
-        unreachable!("it is required")
-    };
-    state.become_host(host_of(py, host)?);
+    let py = module.py();
+    let host = only_host(py, arguments, "become_host")?;
+    module.state()?.become_host(host);
     Ok(py.none().to_owned())
 }
 
@@ -316,7 +318,6 @@ pub(crate) fn shutdown<'py>(
     let [timeout] = arguments.parse(py, &SIGNATURE)?;
     let deadline: Deadline = parameters::deadline(py, timeout)?;
     let engine = state.engine();
-    let threads = py.detach(|| engine.shutdown(&Wait::until(deadline)));
-    let isolates = ISOLATES.get().map_or(0, IsolateDriver::restless);
-    py.tuple([count(py, threads)?, count(py, isolates)?])
+    let restless = py.detach(|| engine.shutdown(&Wait::until(deadline)));
+    py.tuple([count(py, restless.threads)?, count(py, restless.places)?])
 }

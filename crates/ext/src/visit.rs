@@ -7,6 +7,7 @@ use atoll_py::module::Module;
 use atoll_py::{Arguments, Attached, Owned, Result, Signature, ffi, threads};
 
 use crate::clone;
+use crate::host::only_host;
 use crate::module::ModuleState;
 use crate::task::{host_of, refuse_fork};
 
@@ -57,18 +58,9 @@ pub(crate) fn running_tasks<'py>(
     module: Module<'_, 'py, ModuleState>,
     arguments: Arguments<'_, 'py>,
 ) -> Result<Owned<'py>> {
-    const SIGNATURE: Signature<1> = Signature {
-        function: "running_tasks",
-        parameters: ["host_id"],
-        required: 1,
-        positional: 1,
-    };
     let (py, state) = (module.py(), module.state()?);
-    let [Some(host)] = arguments.parse(py, &SIGNATURE)? else {
-        unreachable!("it is required")
-    };
+    let host = only_host(py, arguments, "running_tasks")?;
     refuse_fork(py, state)?;
-    let host = host_of(py, host)?;
     let rows = list(py)?;
     for task in state.engine().running_tasks(host) {
         let name = match &task.name {

@@ -6,7 +6,7 @@ use crate::client::HostId;
 use crate::driver::Setup;
 use crate::engine::Engine;
 use crate::host::{HostKind, HostState};
-use crate::hosts::{Hosts, NewTask, Placement, SubmitError};
+use crate::hosts::{Hosts, NewTask, Placement, Restless, SubmitError};
 use crate::message::Message;
 use crate::region::Region;
 use crate::task::Phase;
@@ -202,7 +202,7 @@ pub(crate) struct HostTable {
     pub(crate) wants_setup: unsafe extern "C" fn(*const Hosts, RawPlacement) -> u32,
     pub(crate) set_setup: unsafe extern "C" fn(*const Hosts, HostKind, RawSetup),
     pub(crate) refuse_isolates: unsafe extern "C" fn(*const Hosts),
-    pub(crate) shutdown: unsafe extern "C" fn(*const Hosts, *const RawWait) -> usize,
+    pub(crate) shutdown: unsafe extern "C" fn(*const Hosts, *const RawWait) -> Restless,
     pub(crate) is_forked: unsafe extern "C" fn(*const Hosts) -> bool,
 }
 
@@ -476,7 +476,7 @@ unsafe extern "C" fn refuse_isolates(hosts: *const Hosts) {
     unsafe { hosts_of(hosts) }.refuse_isolates();
 }
 
-unsafe extern "C" fn shutdown(hosts: *const Hosts, wait: *const RawWait) -> usize {
+unsafe extern "C" fn shutdown(hosts: *const Hosts, wait: *const RawWait) -> Restless {
     // SAFETY: B1 and B4.
     unsafe { hosts_of(hosts).shutdown(&channels::wait(wait)) }
 }

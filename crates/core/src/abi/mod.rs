@@ -22,7 +22,7 @@ use crate::message::Message;
 use std::ffi::c_void;
 
 /// The version of the table and of every layout that crosses it.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// What an engine hands to the copies of the library that use it.
 #[repr(C)]

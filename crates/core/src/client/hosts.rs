@@ -11,7 +11,7 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 
 pub use crate::driver::{Driver, Launch};
 pub use crate::host::{HostKind, HostState, HostSummary};
-pub use crate::hosts::{Placement, SubmitError};
+pub use crate::hosts::{Placement, Restless, SubmitError};
 pub use crate::waiting::Unfinished;
 
 /// A task that runs on a host, as a list shows it.
@@ -234,9 +234,8 @@ impl Engine {
         unsafe { (hosts.refuse_isolates)(hosts.hosts) }
     }
 
-    /// Closes every host and waits for them, then has the driver put to rest what outlives hosts. Returns how many threads
-    /// could not be joined in time, and places not be put to rest.
-    pub fn shutdown(&self, wait: &Wait<'_>) -> usize {
+    /// Closes every host and waits for them, then has the driver put to rest what outlives hosts.
+    pub fn shutdown(&self, wait: &Wait<'_>) -> Restless {
         let hosts = &self.table.hosts;
         // SAFETY: B1, B4.
         unsafe { (hosts.shutdown)(hosts.hosts, &wait.to_raw()) }

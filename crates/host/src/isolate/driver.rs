@@ -21,7 +21,6 @@ use std::collections::HashSet;
 use std::ffi::c_void;
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -35,8 +34,6 @@ pub struct IsolateDriver {
     isolates: Arc<Mutex<Vec<Arc<Isolate>>>>,
     /// Libraries that were looked at.
     known: Arc<Mutex<HashSet<PathBuf>>>,
-    /// How many did not come to rest when the process was to end.
-    restless: Arc<AtomicUsize>,
 }
 
 /// How many isolates there are and may be.
@@ -93,7 +90,6 @@ impl IsolateDriver {
             engine,
             isolates: Arc::default(),
             known: Arc::default(),
-            restless: Arc::default(),
         }
     }
 
@@ -104,11 +100,6 @@ impl IsolateDriver {
     /// How many isolates there are and may be.
     pub fn places(&self) -> Room {
         places_in(&self.isolates())
-    }
-
-    /// How many isolates still ran something when the process was to end, and could not be stopped.
-    pub fn restless(&self) -> usize {
-        self.restless.load(Ordering::Relaxed)
     }
 
     /// Looks at the library before it is loaded, once.
@@ -235,8 +226,7 @@ impl Driver for IsolateDriver {
     }
 
     /// Has every isolate run its exit functions and keep still. What does not do so before the deadline is
-    /// left alone, and the process then leaves, with its own exit code, but without running the exit code of the libraries. So
-    /// nothing is left to count.
+    /// left alone, and the process then leaves, with its own exit code, but without running the exit code of the libraries.
     fn retire(&self, deadline: Deadline) -> usize {
         let isolates: Vec<_> = self.isolates().clone();
         if isolates.is_empty() {
@@ -255,9 +245,8 @@ impl Driver for IsolateDriver {
             .iter()
             .filter(|isolate| !isolate.wait_retired(deadline))
             .count();
-        self.restless.store(restless, Ordering::Relaxed);
         prepare_exit(restless == 0);
-        0
+        restless
     }
 }
 
