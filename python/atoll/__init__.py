@@ -13,6 +13,7 @@
     clone, register          the copy that another interpreter gets   cloning.py
     get_include              where atoll.h is, for extension types    cloning.py
     explain                  what would become of an object, and why  explaining.py
+    dump                     what every thread of every host does     debugging.py
     AtollError and below     every error                              _errors.py
     python -m atoll          the command line                         cli/
 
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         select,
     )
     from .cloning import clone, get_include, register
+    from .debugging import dump
     from .explaining import Explanation, explain
     from .groups import TaskGroup
     from .interpreters import Interpreter, capabilities, list_hosts
@@ -64,6 +66,8 @@ __all__ = [
     "clone", "register", "get_include", "explain", "Explanation",
     # hosts
     "Interpreter", "list_hosts", "capabilities",
+    # debugging
+    "dump",
     # errors
     "AtollError", "Cancellation", "ChannelClosed", "ChannelEmpty", "ChannelFull", "ChannelPoisoned", "CloneError",
     "HostDied", "HostUnavailable", "RemoteTraceback", "TaskCancelled",
@@ -98,6 +102,7 @@ _HOMES = {
     "aselect": "aio",
     "capabilities": "interpreters",
     "clone": "cloning",
+    "dump": "debugging",
     "explain": "explaining",
     "get_include": "cloning",
     "list_hosts": "interpreters",

@@ -46,6 +46,9 @@ around_task: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any
 original_sleep = time.sleep
 """Python's own; `serve` puts one into its place that ends early when its task is cancelled or its host closes."""
 
+if sys.breakpointhook is sys.__breakpointhook__:  # nobody has chosen another debugger
+    sys.breakpointhook = _native.breakpointhook
+
 _has_loop = False
 """Whether there has been an async task here."""
 

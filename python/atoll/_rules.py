@@ -1,4 +1,7 @@
-"""House rules of an isolate, as it shares the process with others: signals, standard streams, forked children."""
+"""House rules of an isolate, as it shares the process with others: signals, standard streams, forked children.
+
+Those of the standard streams are every host's.
+"""
 
 from __future__ import annotations
 
@@ -70,17 +73,19 @@ def write_whole_lines() -> None:
             if stream is not None:  # its descriptor was open when the process started
                 _streams[name] = (stream.fileno(), stream.encoding, stream.errors)
     for name, (descriptor, encoding, errors) in _streams.items():
-        lines = _io.TextIOWrapper(
-            _Whole(descriptor, f"<{name}>"),
-            encoding=encoding,
-            errors=errors,
-            newline="\n",
-            line_buffering=True,
-        )
-        lines._CHUNK_SIZE = _LONGEST_LINE  # type: ignore[attr-defined]
-        vars(lines)["mode"] = "w"
+        lines = whole_lines(descriptor, f"<{name}>", encoding, errors)
         setattr(sys, name, lines)
         setattr(sys, f"__{name}__", lines)
+
+
+def whole_lines(descriptor: int, name: str, encoding: str, errors: str) -> _io.TextIOWrapper:
+    """A stream to that descriptor of the process that writes every line at once."""
+    lines = _io.TextIOWrapper(
+        _Whole(descriptor, name), encoding=encoding, errors=errors, newline="\n", line_buffering=True
+    )
+    lines._CHUNK_SIZE = _LONGEST_LINE  # type: ignore[attr-defined]
+    vars(lines)["mode"] = "w"
+    return lines
 
 
 class _Whole(_io.FileIO):

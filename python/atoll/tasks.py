@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, NamedTuple, NoReturn, Self
 
-from . import _agent, _exit, _native, _shipping
+from . import _agent, _exit, _native, _shipping, _streams
 from ._errors import AtollError, ChannelClosed, ChannelEmpty, HostDied, HostUnavailable, RemoteTraceback, TaskCancelled
 from ._failures import load_failure
 
@@ -411,3 +411,4 @@ def _raise_unclaimed(name: str, error: BaseException) -> None:
 
 _orphans = _Orphans()
 _exit.register(_orphans.sweep_all)
+_streams.share()

@@ -28,6 +28,7 @@ LAYERS = [
     {"atoll._native", "atoll._probe", "atoll._libpython"},
     {"atoll.channels", "atoll.cloning", "atoll._shipping", "atoll._loading", "atoll._rebuild"}
     | {"atoll._exit", "atoll._environment", "atoll._rules"},
+    {"atoll._streams", "atoll._visits", "atoll.debugging"},
     {"atoll._asyncio", "atoll._clone", "atoll._arrow"},
     {"atoll._failures", "atoll.aio", "atoll.explaining"},
     {"atoll._agent", "atoll.tasks"},
@@ -41,7 +42,7 @@ LAYERS = [
     {"atoll.pool"},
     {"atoll._pool.nested"},
     {"atoll._async_tasks"},
-    {"atoll._leftovers"},
+    {"atoll._leftovers", "atoll._debugger"},
     {"atoll.compat._registry", "atoll.compat._inside"}
     | {"atoll.compat._crossing", "atoll.compat._crossinterp", "atoll.compat._queues", "atoll.compat.channels"},
     {"atoll.compat.interpreters"},

@@ -1,0 +1,239 @@
+"""`breakpoint()` wherever code runs: pdb at the terminal that the process was started from, one debugger at a time.
+
+`sys.breakpointhook` of every interpreter is a native function that calls what `chosen_hook` gives. The engine hands out
+the *turn* to talk (`crates/core/src/terminal.rs`): a debugger takes it for its first prompt and gives it back when its
+code goes on by itself. In between, code that runs on to the next stop keeps it, but not for long against others.
+
+Only the main thread of the main interpreter has Python's own line editing and Ctrl-C. All others read their lines
+through the engine, where Ctrl-C reaches the one at the prompt, and a cancellation ends the wait.
+"""
+
+from __future__ import annotations
+
+import bdb
+import os
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from . import _agent, _native
+from ._errors import Cancellation
+
+_UNDER_TASKS = frozenset(["atoll._agent", "atoll._rules", "atoll._async_tasks", "atoll._pool.worker"])
+"""Modules that call the functions of tasks: what lies beyond them is nobody's to step into."""
+
+_YIELD = bdb.GENERATOR_AND_COROUTINE_FLAGS
+
+
+def chosen_hook() -> Callable[..., Any]:
+    """What `breakpoint()` calls here: `set_trace`, unless $PYTHONBREAKPOINT wants something else."""
+    wanted = None if sys.flags.ignore_environment else os.environ.get("PYTHONBREAKPOINT")
+    if wanted and wanted != "pdb.set_trace":
+        return sys.__breakpointhook__
+    return set_trace
+
+
+def set_trace(*, header: str | None = None, **more: Any) -> None:
+    """Stop in the calling frame, as `pdb.set_trace` does, as soon as the terminal is free."""
+    frame = sys._getframe(1)
+    debugger = _debugger_here()
+    debugger.header = header
+    debugger.set_trace(frame, **more)
+
+
+def _debugger_here() -> Any:
+    """This thread's debugger: the one that has been at work in the task already, with its breakpoints, or a new one."""
+    is_main = _native.current_host() == 1 and threading.current_thread() is threading.main_thread()
+    made = _classes or _make_classes()
+    if is_main:
+        return made[0].again()
+    return made[1]()
+
+
+_classes: tuple[Any, Any] | None = None
+
+
+def _make_classes() -> tuple[Any, Any]:
+    """`pdb` costs 20 ms to import, so it is imported when somebody stops."""
+    global _classes
+    is_main_interpreter = _native.current_host() == 1
+    # Each copy of the readline library would take hold of the terminal and of a signal for itself.
+    hide = not is_main_interpreter and "readline" not in sys.modules
+    if hide:
+        sys.modules["readline"] = None  # type: ignore[assignment]
+    try:
+        _classes = _classes_on(__import__("pdb").Pdb)
+    finally:
+        if hide:
+            sys.modules.pop("readline", None)
+    return _classes
+
+
+def _classes_on(pdb_class: Any) -> tuple[Any, Any]:
+    class TakesTurns(pdb_class):  # type: ignore[misc]
+        """A pdb that talks only when it is its turn."""
+
+        wants_ctrl_c = False
+        header: str | None = None
+        _turn = 0
+
+        def user_line(self, frame: FrameType) -> None:
+            self._talk(super().user_line, frame)
+
+        user_opcode = user_line
+
+        def user_call(self, frame: FrameType, arguments: Any) -> None:
+            self._talk(super().user_call, frame, arguments)
+
+        def user_return(self, frame: FrameType, value: Any) -> None:
+            self._talk(super().user_return, frame, value)
+
+        def user_exception(self, frame: FrameType, info: Any) -> None:
+            if isinstance(info[1], Cancellation):
+                self.set_continue()  # whoever cancels a task has no questions
+                self._give_back()
+            else:
+                self._talk(super().user_exception, frame, info)
+
+        def _talk(self, stop: Callable[..., None], *args: Any) -> None:
+            self._turn = _native.take_terminal(self._turn, self.wants_ctrl_c)
+            try:
+                self._say_hello()
+                stop(*args)
+            except BaseException:
+                self.stop_tracing()
+                raise
+            if self.quitting or self.stoplineno == -1:
+                self._give_back()
+            else:
+                _native.leave_terminal(self._turn)
+
+        def _say_hello(self) -> None:
+            header, self.header = self.header, None
+            if header is not None:
+                self.message(header)
+
+        def _give_back(self) -> None:
+            turn, self._turn = self._turn, 0
+            _native.give_terminal_back(turn)
+
+        def stop_tracing(self) -> None:
+            """Whatever comes, this thread is not traced any more."""
+            self.set_continue()
+            sys.settrace(None)
+            self._give_back()
+
+    class MainDebugger(TakesTurns):
+        """For the main thread of the main interpreter: as `pdb.set_trace` has it."""
+
+        @classmethod
+        def again(cls) -> Any:
+            last = getattr(pdb_class, "_last_pdb_instance", None)
+            if isinstance(last, cls):
+                return last
+            if sys.version_info >= (3, 14):
+                return cls(mode="inline", backend="monitoring", colorize=True)
+            return cls()
+
+    class HostDebugger(TakesTurns):
+        """For every other thread, in whatever interpreter."""
+
+        wants_ctrl_c = True
+        _raised_in: FrameType | None = None
+        """Where an exception was raised last, as long as no line has been executed since."""
+
+        def __init__(self) -> None:
+            self.keyboard = _Keyboard()
+            more = {"backend": "settrace"} if sys.version_info >= (3, 14) else {}
+            super().__init__(stdin=self.keyboard, stdout=_screen(), skip=["atoll", "atoll.*"], nosigint=True, **more)
+            self.prompt = f"(Pdb {_who()}) "
+
+        def set_trace(self, frame: FrameType, **more: Any) -> None:
+            bottom, beyond = _bottom_of(frame)
+            super().set_trace(frame, **more)
+            # From here on every call is traced, so there are none.
+            self.botframe = bottom
+            while beyond is not None:
+                beyond.f_trace = None
+                beyond = beyond.f_back
+
+        def dispatch_return(self, frame: FrameType, value: Any) -> Any:
+            traced = super().dispatch_return(frame, value)
+            if frame is self.botframe:
+                if _is_suspended(frame) and frame is not self._raised_in:
+                    self._give_back()  # what it awaits may want the terminal itself
+                else:
+                    self.stop_tracing()  # the thread goes on to other work
+                    return None
+            return traced
+
+        def dispatch_exception(self, frame: FrameType, info: Any) -> Any:
+            self._raised_in = frame
+            return super().dispatch_exception(frame, info)
+
+        def dispatch_line(self, frame: FrameType) -> Any:
+            self._raised_in = None
+            return super().dispatch_line(frame)
+
+        def onecmd(self, line: str) -> Any:
+            """A command that reads (`interact`, `clear`, `!input()`) reads from the same keyboard."""
+            before, sys.stdin = sys.stdin, self.keyboard
+            try:
+                return super().onecmd(line)
+            finally:
+                sys.stdin = before
+
+    return MainDebugger, HostDebugger
+
+
+def _bottom_of(frame: FrameType) -> tuple[FrameType, FrameType | None]:
+    """The outermost frame that is the user's, and the first beyond it."""
+    bottom, beyond = frame, frame.f_back
+    while beyond is not None and beyond.f_globals.get("__name__") not in _UNDER_TASKS:
+        bottom, beyond = beyond, beyond.f_back
+    return bottom, beyond
+
+
+def _is_suspended(frame: FrameType) -> bool:
+    """Whether a frame that seems to return, or to raise, is a coroutine's that awaits."""
+    import opcode
+
+    code = frame.f_code
+    return bool(code.co_flags & _YIELD) and opcode.opname[code.co_code[frame.f_lasti]] in ("YIELD_VALUE", "RESUME")
+
+
+def _who() -> str:
+    """Who is talking: the host, and the task or the thread."""
+    own = _native.current_host()
+    host = next((name for number, _, name, *_ in _native.hosts() if number == own), f"host {own}")
+    task = _agent.coroutines_task() or _native.current_task()
+    if task is None:
+        return f"{host} {threading.current_thread().name}"
+    number, name, _ = task
+    return f"{host} task-{number}" if name is None else f"{host} {name}"
+
+
+class _Keyboard:
+    """Standard input of the process, line by line, as `pdb` and `input` read it."""
+
+    errors = "surrogateescape"
+
+    def __init__(self) -> None:
+        self.encoding = getattr(sys.__stdin__, "encoding", None) or "utf-8"
+
+    def readline(self, _size: int = -1, /) -> str:
+        if sys.__stdin__ is None:
+            return ""  # the descriptor was closed when the process started, and may be anything by now
+        line = _native.read_terminal_line()
+        if line is None:
+            raise KeyboardInterrupt
+        return line.decode(self.encoding, self.errors)
+
+
+def _screen() -> Any:
+    """Standard output of the process, whatever `sys.stdout` is here; its lines are whole."""
+    from . import _rules
+
+    return _rules.whole_lines(1, "<stdout>", getattr(sys.__stdout__, "encoding", None) or "utf-8", "backslashreplace")
