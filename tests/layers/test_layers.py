@@ -41,6 +41,10 @@ LAYERS = [
     {"atoll._pool.map"},
     {"atoll.pool"},
     {"atoll._pool.nested"},
+    {"atoll._shared_arrays", "atoll._joblib_worker"},
+    {"atoll.joblib._workers"},
+    {"atoll.joblib._backend"},
+    {"atoll.joblib"},
     {"atoll._async_tasks"},
     {"atoll._leftovers", "atoll._debugger"},
     {"atoll.compat._registry", "atoll.compat._inside"}

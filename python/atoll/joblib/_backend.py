@@ -1,0 +1,184 @@
+"""The backend: what joblib asks of one, answered by a pool of isolates."""
+
+from __future__ import annotations
+
+import os
+import warnings
+import weakref
+from concurrent.futures import Future
+from contextlib import nullcontext
+from typing import Any
+
+from joblib.parallel import (
+    BACKENDS,
+    DEFAULT_PROCESS_BACKEND,
+    AutoBatchingMixin,
+    FallbackToBackend,
+    ParallelBackendBase,
+    SequentialBackend,
+    cpu_count,
+)
+
+from .. import _environment, _native
+from .._errors import HostUnavailable
+from .._exit import MAIN_HOST
+from .._shared_arrays import Snapshots
+from . import _workers
+
+_said: set[str] = set()
+
+
+class AtollBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
+    """Runs the tasks of `joblib.Parallel` on isolates of this process: `parallel_config(backend="atoll")`.
+
+    *kind* is that of a Pool's workers: `isolate`, in which every extension module works, or `interpreter`, for tasks
+    of pure Python. *inner_max_num_threads* limits the threads of numeric libraries in each worker; without it the
+    cores are divided among them. *initializer* is called in each worker before its first task, with *initargs*.
+
+    Where there can be no isolates, joblib's own processes do the work, and a warning says why.
+    """
+
+    supports_retrieve_callback = True
+    supports_inner_max_num_threads = True
+    supports_sharedmem = False
+    uses_threads = False
+
+    # A batch costs a fiftieth of what it costs with processes, so it may be shorter; the last ones end more evenly.
+    MIN_IDEAL_BATCH_DURATION = 0.05
+    MAX_IDEAL_BATCH_DURATION = 0.5
+
+    def __init__(
+        self,
+        nesting_level: int | None = None,
+        inner_max_num_threads: int | None = None,
+        kind: str = "isolate",
+        **settings: Any,
+    ) -> None:
+        if kind not in ("isolate", "interpreter"):
+            raise ValueError(f"cannot run tasks on kind={kind!r} (there is none); use 'isolate' or 'interpreter'")
+        super().__init__(nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads, **settings)
+        self._kind = kind
+        self._calls: weakref.WeakKeyDictionary[Any, _Call] = weakref.WeakKeyDictionary()
+
+    def effective_n_jobs(self, n_jobs: int | None) -> int:
+        """How many workers there will be: not more than fit into the process."""
+        if n_jobs == 0:
+            raise ValueError("n_jobs == 0 in Parallel has no meaning")
+        if n_jobs is None or self._is_nested():
+            return 1
+        if n_jobs < 0:
+            n_jobs = max(cpu_count() + 1 + n_jobs, 1)
+        if n_jobs == 1:
+            return 1
+        try:
+            room = _workers.room(self._kind)
+        except HostUnavailable:
+            return n_jobs  # of processes
+        if room < n_jobs:
+            _say_once(
+                f"n_jobs={n_jobs} becomes {room} (so many isolates fit into this process); {_environment.MORE_ROOM}"
+            )
+        return min(n_jobs, room)
+
+    def configure(self, n_jobs: int = 1, parallel: Any = None, **settings: Any) -> int:
+        """Get ready for calls of *parallel*."""
+        n_jobs = self.effective_n_jobs(n_jobs)
+        if n_jobs == 1:
+            raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
+        settings = {**self.backend_kwargs, **settings}
+        wanted = _workers.Wanted(
+            n_jobs,
+            self._kind,
+            self._threads(n_jobs),
+            settings.get("initializer"),
+            tuple(settings.get("initargs", ())),
+        )
+        try:
+            _workers.room(self._kind)
+            _workers.get(wanted)
+        except HostUnavailable as error:
+            _say_once(f"joblib's own processes run the tasks: {error}")
+            raise FallbackToBackend(self._processes()) from None
+        largest = settings.get("max_nbytes", 1 << 20)
+        # Whoever asks to write gets a copy to write to.
+        shares = largest is not None and settings.get("mmap_mode", "r") == "r"
+        self.parallel = parallel
+        self._calls[parallel] = _Call(wanted, Snapshots(largest + 1) if shares else None)
+        return n_jobs
+
+    def start_call(self) -> None:
+        """An array may have changed since the last call."""
+        self._tidy()
+
+    def submit(self, func: Any, callback: Any = None) -> Future[Any]:
+        """Have a batch of calls made."""
+        call = self._calls[getattr(callback, "parallel", self.parallel)]
+        nested = func._backend
+        name = "sequential" if isinstance(nested, SequentialBackend) else "threading"
+        try:
+            with call.snapshots.sharing() if call.snapshots is not None else nullcontext():
+                future = _workers.get(call.wanted).submit(func.items, (name, nested.nesting_level, func._n_jobs))
+        except Exception as error:
+            # Raised where the results are asked for: this may be a thread in which nobody would see it.
+            future = Future()
+            future.set_exception(error)
+        else:
+            call.futures.add(future)
+            future.add_done_callback(call.futures.discard)
+        if callback is not None:
+            future.add_done_callback(callback)
+        return future
+
+    def retrieve_result_callback(self, out: Future[Any]) -> Any:
+        """What came of a batch."""
+        return out.result()
+
+    def abort_everything(self, ensure_ready: bool = True) -> None:  # noqa: ARG002
+        """Cancel the tasks of those calls of `Parallel` that want no more; the workers stay."""
+        for parallel, call in list(self._calls.items()):
+            if getattr(parallel, "_aborting", True):
+                _workers.cancel(call.futures)
+
+    def terminate(self) -> None:
+        """A call is over: its arrays go, the workers stay for the next one."""
+        self._tidy()
+        self.reset_batch_stats()
+
+    def _tidy(self) -> None:
+        for call in list(self._calls.values()):
+            if call.snapshots is not None and not call.futures:
+                call.snapshots.clear()
+
+    def _is_nested(self) -> bool:
+        """Whether this is inside of a worker already."""
+        return bool(self.nesting_level) and _native.current_host() != MAIN_HOST
+
+    def _threads(self, n_jobs: int) -> tuple[tuple[str, str], ...]:
+        """The variables that limit the threads of numeric libraries in a worker."""
+        explicit = self.inner_max_num_threads
+        count = str(max(cpu_count() // n_jobs, 1) if explicit is None else explicit)
+        names = {*self.MAX_NUM_THREADS_VARS, *_environment.THREAD_VARIABLES}
+        return tuple((name, count) for name in sorted(names) if explicit is not None or name not in os.environ)
+
+    def _processes(self) -> Any:
+        factory = BACKENDS[DEFAULT_PROCESS_BACKEND]
+        return factory(nesting_level=self.nesting_level, inner_max_num_threads=self.inner_max_num_threads)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # joblib puts the backend into what it sends; what is going on here stays here.
+        return {**self.__dict__, "_calls": weakref.WeakKeyDictionary(), "parallel": None}
+
+
+class _Call:
+    """What is out for one `Parallel`."""
+
+    def __init__(self, wanted: _workers.Wanted, snapshots: Snapshots | None) -> None:
+        self.wanted = wanted
+        self.snapshots = snapshots
+        self.futures: set[Future[Any]] = set()
+
+
+def _say_once(text: str) -> None:
+    if text not in _said:
+        _said.add(text)
+        warnings.warn(f"backend 'atoll': {text}", UserWarning, stacklevel=6)

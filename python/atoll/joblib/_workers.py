@@ -1,0 +1,133 @@
+"""The workers of joblib's backend: pools of isolates that stay between calls of `Parallel`.
+
+# Invariants
+
+- J1 A pool is known by its `Wanted`; there is one for each. Those that nobody uses are closed when room is needed for
+  another: the isolates stay, with the packages that they have loaded, and the next pool gets them.
+- J2 `_pools` belongs to the process: a forked child starts without.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from multiprocessing.process import current_process
+from typing import Any
+
+from .. import _environment, _joblib_worker, _native
+from .._errors import HostUnavailable
+from .._exit import MAIN_HOST
+from ..pool import Pool
+
+_lock = threading.Lock()
+_pools: dict[Wanted, Workers] = {}
+_is_forked = False
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What tells one pool of workers from another."""
+
+    jobs: int
+    kind: str
+    threads: tuple[tuple[str, str], ...]
+    initializer: Callable[..., object] | None
+    initargs: tuple[Any, ...]
+
+    def __hash__(self) -> int:
+        return hash((self.jobs, self.kind, self.threads))  # initializers and their arguments need not be hashable
+
+
+class Workers:
+    """A pool, and the calls that are out."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self.pool = Pool(
+            wanted.jobs,
+            wanted.kind,
+            initializer=_joblib_worker.prepare,
+            initargs=(dict(wanted.threads), bytes(current_process().authkey), wanted.initializer, wanted.initargs),
+            name=f"joblib-{wanted.jobs}",
+        )
+        self.futures: set[Future[Any]] = set()
+
+    def submit(self, calls: list[Any], nested: _joblib_worker.Nested) -> Future[Any]:
+        """Have a batch of calls made by one of them."""
+        parcel: _native.Channel[list[Any]] = _native.Channel(1)
+        parcel.send_nowait(calls)
+        future: Future[Any] = self.pool.submit(_joblib_worker.make, parcel.receiver, nested)
+        self.futures.add(future)
+        future.add_done_callback(self.futures.discard)
+        return future
+
+
+def get(wanted: Wanted) -> Workers:
+    """The workers that are wanted: those that there are, or new ones.
+
+    Never blocks for longer than idle workers take to leave. Raises HostUnavailable if there is no room for any.
+    """
+    with _lock:
+        workers = _pools.get(wanted)
+        if workers is not None and not workers.pool._broken and not workers.pool._core.closing:
+            return workers
+        _pools.pop(wanted, None)
+        for other, idle in list(_pools.items()):
+            if not idle.futures:
+                del _pools[other]
+                idle.pool.shutdown()
+        workers = _pools[wanted] = Workers(wanted)
+        return workers
+
+
+def room(kind: str) -> int:
+    """How many workers there could be. Raises HostUnavailable if there are none and can be none."""
+    if _is_forked:
+        raise HostUnavailable("cannot open isolates for joblib (this process was forked: the threads stayed behind)")
+    if _native.current_host() != MAIN_HOST:
+        raise HostUnavailable("cannot open isolates for joblib (this code runs in one); leave n_jobs to the outer call")
+    if kind != "isolate":
+        return sys.maxsize
+    now = _environment.room()
+    if now.reason:
+        _environment.check_room()
+    places = now.limit - now.opened + now.parked + sum(workers.pool._max_workers for workers in _pools.values())
+    if places <= 0:
+        _environment.check_room()
+    return max(places, 1)
+
+
+def shutdown() -> None:
+    """End the workers: calls that are out are cancelled. The next call of `Parallel` starts new ones.
+
+    Blocks until they have gone; an isolate that is in C code leaves when that returns.
+    """
+    with _lock:
+        ending = list(_pools.values())
+        _pools.clear()
+    for workers in ending:
+        cancel(workers.futures)
+        workers.pool.shutdown(wait=not workers.futures)
+
+
+def cancel(futures: set[Future[Any]]) -> None:
+    """Cancel calls: first those that wait, so that no worker takes one while others are being stopped."""
+    for future in sorted(futures, key=Future.running):
+        future.cancel()
+
+
+def _after_fork() -> None:
+    global _lock, _is_forked
+    _lock = threading.Lock()
+    _is_forked = True
+    _pools.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+if _native.current_host() == MAIN_HOST:
+    # Registered after the pools' own, so called before it: that one waits for the calls that are out.
+    atexit.register(shutdown)
