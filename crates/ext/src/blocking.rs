@@ -43,7 +43,7 @@ pub(crate) fn wait<T: Send>(
     deadline: Deadline,
     mut attempt: impl FnMut(&Wait<'_>) -> Attempt<T> + Send,
 ) -> Result<T> {
-    if let Some(current) = current::shared() {
+    if let Some(current) = current::get() {
         return wait_with_interrupt(
             py,
             state,

@@ -24,12 +24,12 @@ pub(crate) fn set(current: Option<Current>) {
     let _before = CURRENT.with(|cell| cell.replace(current.map(Rc::new)));
 }
 
-/// Where this thread is.
-pub(crate) fn get() -> Option<Current> {
-    shared().map(|current| Current::clone(&current))
+/// Where this thread is. Every wait asks, so nothing is touched that other threads count.
+pub(crate) fn get() -> Option<Rc<Current>> {
+    CURRENT.with(|cell| cell.borrow().clone())
 }
 
-/// The same, without touching what other threads count: for every wait.
-pub(crate) fn shared() -> Option<Rc<Current>> {
-    CURRENT.with(|cell| cell.borrow().clone())
+/// The task that this thread runs.
+pub(crate) fn task() -> Option<Task> {
+    get()?.task.clone()
 }

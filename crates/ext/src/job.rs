@@ -42,7 +42,7 @@ pub(crate) fn next_job<'py>(
     let Some(job) = next else {
         return Ok(py.none().to_owned());
     };
-    let idle = current::get();
+    let idle = current::get().map(|current| Current::clone(&current));
     let task = job.task();
     current::set(Some(Current {
         interrupt: task.interrupt(),
@@ -74,7 +74,7 @@ pub(crate) fn shielded<'py>(
     let Some((function, rest)) = given.split_first() else {
         return Err(py.raise_type_error("cannot shield nothing (no function was given); pass one"));
     };
-    let Some(task) = current::get().and_then(|current| current.task) else {
+    let Some(task) = current::task() else {
         return function.call(rest);
     };
     if task.suspend_code() {
@@ -202,7 +202,7 @@ impl Job {
 
     /// Poisons every channel of which the task was given an end.
     fn poison_ends<'py>(this: ThisJob<'_, 'py>, reason: Borrowed<'_, 'py>) -> Result<Owned<'py>> {
-        let reason = clone::encode(this.py(), this.state()?, reason, "reason")?;
+        let reason = clone::encode_for_many(this.py(), this.state()?, reason, "reason")?;
         let poisoners = std::mem::take(&mut this.body().work().poisoners);
         for poisoner in poisoners {
             poisoner.poison(reason.bytes());
@@ -378,7 +378,7 @@ unsafe extern "C" fn arrive(
         raised.clear(py);
         false
     });
-    if let Some(task) = current::get().and_then(|current| current.task) {
+    if let Some(task) = current::task() {
         if in_vain {
             task.arrived_in_vain();
         } else {

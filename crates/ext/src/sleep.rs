@@ -14,7 +14,7 @@ use crate::module::ModuleState;
 
 /// Whether this is a thread of Atoll's that has no task: what it does then is to be done in spite of its host's closing.
 fn is_between_tasks() -> bool {
-    current::shared().is_some_and(|current| current.task.is_none())
+    current::get().is_some_and(|current| current.task.is_none())
 }
 
 pub(crate) const SLEEP_DOC: &CStr =

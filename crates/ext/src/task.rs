@@ -242,7 +242,7 @@ pub(crate) fn current_task<'py>(
     _: Arguments<'_, 'py>,
 ) -> Result<Owned<'py>> {
     let py = module.py();
-    match current::get().and_then(|current| current.task) {
+    match current::task() {
         Some(task) => py.tuple([
             py.uint(task.id())?,
             optional_text(py, task.name())?,

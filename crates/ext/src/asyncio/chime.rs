@@ -175,7 +175,7 @@ impl Chime {
         let (py, state) = (this.py(), this.state()?);
         let number = number_of(py, number)?;
         let interrupt = match current::get() {
-            Some(current) => Some(current.interrupt),
+            Some(current) => Some(current.interrupt.clone()),
             None => state.engine().host_interrupt(state.host()),
         };
         let watch = interrupt.map(|interrupt| this.body().chime.watch(&interrupt, number));
@@ -191,7 +191,7 @@ impl Chime {
     /// The cancellation of this thread's task has reached its code, by way of the loop.
     fn notice_cancellation<'py>(this: ThisChime<'_, 'py>) -> Result<Owned<'py>> {
         let py = this.py();
-        if let Some(task) = current::get().and_then(|current| current.task)
+        if let Some(task) = current::task()
             && task.claim_cancellation()
         {
             // SAFETY: null withdraws what is pending for this very thread.
