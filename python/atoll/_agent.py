@@ -5,8 +5,6 @@ idle host costs nothing. A job that fails ends only itself: not SystemExit, not 
 without end stops the loop.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import time
@@ -32,14 +30,14 @@ async def _nothing() -> None:
 
 
 _coroutine = _nothing()
-_COROUTINE: type[Any] = type(_coroutine)
+_COROUTINE: "type[Any]" = type(_coroutine)
 """`types.CoroutineType`, without the import of `types`."""
 _coroutine.close()
 
 _MOST_SOURCES = 64
 _sources: dict[str, None] = {}
 
-around_task: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any] | None = None
+around_task: "Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any] | None" = None
 """In an isolate, what calls the functions of tasks."""
 
 
@@ -61,7 +59,7 @@ def serve() -> None:
         _do_jobs()
     else:
         # An isolate's main thread serves one session after the other: each gets context variables of its own.
-        from contextvars import Context
+        from _contextvars import Context
 
         Context().run(_do_jobs)
 
@@ -92,7 +90,7 @@ def _perform(job: _native.Job) -> None:
             succeed(job, value)
 
 
-def _hand_over(job: _native.Job, body: CoroutineType[Any, Any, Any]) -> None:
+def _hand_over(job: _native.Job, body: "CoroutineType[Any, Any, Any]") -> None:
     """The function was an async one: its coroutine runs on the host's event loop."""
     global _has_loop
     _has_loop = True
@@ -139,7 +137,7 @@ def _is_asyncios(error: BaseException) -> bool:
     return asyncio is not None and isinstance(error, asyncio.CancelledError)
 
 
-def _prepare(job: _native.Job) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+def _prepare(job: _native.Job) -> "tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]":
     """What to call, and with what.
 
     Happens before `Job.run`, so no cancellation is thrown into it: one that struck inside an import would leave the
@@ -153,11 +151,11 @@ def _prepare(job: _native.Job) -> tuple[Callable[..., Any], tuple[Any, ...], dic
     return _loading.load(how, target, ends, job.function), args, kwargs
 
 
-def _execute(code: CodeType) -> None:
+def _execute(code: "CodeType") -> None:
     exec(code, vars(sys.modules["__main__"]))
 
 
-def _compile(source: str) -> CodeType:
+def _compile(source: str) -> "CodeType":
     """Compile *source*; its lines stay known, so that a traceback can show them."""
     import linecache
 
@@ -194,7 +192,7 @@ def fail(job: _native.Job, error: BaseException) -> None:
     job.fail(blob)
 
 
-def _without_agent(trace: TracebackType | None) -> TracebackType | None:
+def _without_agent(trace: "TracebackType | None") -> "TracebackType | None":
     """The traceback from the first frame that is the user's."""
     first = trace
     while first is not None and first.tb_frame.f_code.co_filename in _OURS:

@@ -10,8 +10,6 @@ An isolate lives as long as the process; whoever opens one gets a *session* in i
   (many of them cannot be loaded twice); what the sessions' own code brought in is dropped. `_leftovers` has the rule.
 """
 
-from __future__ import annotations
-
 import _thread
 import _warnings
 import atexit
@@ -89,7 +87,7 @@ def retire() -> None:
     _rules.flush()
 
 
-def _import_leftovers() -> Any:
+def _import_leftovers() -> "Any":
     """`_leftovers`, which no start waits for; the session may have left an import system that finds nothing."""
     if (found := sys.modules.get("atoll._leftovers")) is not None:
         return found
@@ -131,7 +129,7 @@ class _Offers:
     def __init__(self, folders: dict[str, str]) -> None:
         self._folders = folders
 
-    def find_spec(self, name: str, *_: object) -> Any:
+    def find_spec(self, name: str, *_: object) -> "Any":
         from importlib.machinery import PathFinder
 
         folder = self._folders.get(name)
@@ -164,13 +162,13 @@ def _set_warnings(setup: Setup) -> None:
         _set_filters(wanted)
 
 
-def _filters() -> list[Any]:
+def _filters() -> "list[Any]":
     """Those in force: `warnings` may have put another list into the place of the interpreter's own."""
     found: list[Any] = getattr(sys.modules.get("warnings"), "filters", _warnings.filters)
     return found
 
 
-def _set_filters(wanted: list[Any]) -> None:
+def _set_filters(wanted: "list[Any]") -> None:
     import warnings
 
     warnings.resetwarnings()
@@ -178,7 +176,7 @@ def _set_filters(wanted: list[Any]) -> None:
     filters.extend(wanted)
 
 
-def _find_category(module: str, name: str) -> Any:
+def _find_category(module: str, name: str) -> "Any":
     """The class of a warning; one of a package that was not imported here has nothing to filter yet."""
     found: Any = sys.modules.get(module)
     if found is None and module in sys.stdlib_module_names:
@@ -190,7 +188,7 @@ def _find_category(module: str, name: str) -> Any:
     return found
 
 
-def _compiled(pattern: tuple[str, int] | None) -> Any:
+def _compiled(pattern: tuple[str, int] | None) -> "Any":
     if pattern is None:
         return None
     text, flags = pattern
@@ -354,7 +352,7 @@ class _ExitFunctions:
         atexit.register = self.register
         atexit.unregister = self.unregister
 
-    def register(self, func: Any, /, *args: Any, **kwargs: Any) -> Any:
+    def register(self, func: "Any", /, *args: "Any", **kwargs: "Any") -> "Any":
         """Register *func* to be called when the session ends, or for a library, when the process does."""
         from . import _leftovers
 
@@ -365,7 +363,7 @@ class _ExitFunctions:
         self._of_session.append((func, args, kwargs))
         return func
 
-    def unregister(self, func: Any, /) -> None:
+    def unregister(self, func: "Any", /) -> None:
         """Forget every registration of *func*."""
         self._of_session[:] = [entry for entry in self._of_session if entry[0] != func]
         self._unregister(func)
@@ -388,11 +386,11 @@ run_session_exit_functions = _exit_functions.run_session
 
 # Packages from elsewhere -----------------------------------------------------------------------------------------
 
-_set_aside: dict[str, dict[str, Any]] = {}
+_set_aside: "dict[str, dict[str, Any]]" = {}
 """Extension packages that were loaded from a folder which is on no later session's path, by that folder."""
 
 
-def set_aside(folder: str, modules: dict[str, Any]) -> None:
+def set_aside(folder: str, modules: "dict[str, Any]") -> None:
     """Keep modules that cannot be loaded twice, for sessions that look for modules in *folder*."""
     _set_aside.setdefault(folder, {}).update(modules)
 

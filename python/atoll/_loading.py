@@ -3,8 +3,6 @@
 Every host imports this while it starts, so what only functions by value need is imported when the first of them comes.
 """
 
-from __future__ import annotations
-
 import sys
 from _thread import allocate_lock
 
@@ -21,7 +19,7 @@ type End = _native.Channel[Any] | _native.Sender[Any] | _native.Receiver[Any]
 _LOADED_FUNCTIONS = 256
 
 
-def load(how: str, target: Any, ends: tuple[End, ...], blob: Callable[[], bytes | None]) -> Function:
+def load(how: str, target: "Any", ends: tuple[End, ...], blob: "Callable[[], bytes | None]") -> Function:
     """Find or rebuild the function that `_shipping.pack` described; *blob* is called only when the key is new here.
 
     May import modules and run their code. Raises what that code raises.
@@ -63,7 +61,7 @@ def look_up(module_name: str, qualname: str) -> Function:
     return fn
 
 
-def _add_to_path(path: Iterable[str]) -> None:
+def _add_to_path(path: "Iterable[str]") -> None:
     for entry in path:
         if entry not in sys.path:
             sys.path.append(entry)

@@ -4,8 +4,6 @@ The parts are cloudpickle's, with whose help they were taken apart. What puts a 
 same: importing cloudpickle takes as long as two new interpreters, and a host needs it only for classes by value.
 """
 
-from __future__ import annotations
-
 import sys
 from _frozen_importlib_external import MAGIC_NUMBER
 from _io import BytesIO
@@ -26,7 +24,7 @@ ANOTHER_VERSION = (
 )
 
 
-def undump(blob: bytes, ends: tuple[End, ...] = (), *, keep_known_classes: bool = False) -> Any:
+def undump(blob: bytes, ends: "tuple[End, ...]" = (), *, keep_known_classes: bool = False) -> "Any":
     """Undo `_shipping.dump`. With *keep_known_classes* a class that started its journey here comes back as itself.
 
     Raises CloneError if there is a function in it that another version of Python has compiled.
@@ -39,18 +37,18 @@ def undump(blob: bytes, ends: tuple[End, ...] = (), *, keep_known_classes: bool 
 class Unpickler(_Unpickler):
     """pickle, with channel ends put back and, on request, known classes left as they are."""
 
-    def __init__(self, stream: Any, ends: tuple[End, ...], keep_known_classes: bool, is_foreign: bool) -> None:
+    def __init__(self, stream: "Any", ends: "tuple[End, ...]", keep_known_classes: bool, is_foreign: bool) -> None:
         super().__init__(stream)
         self._is_foreign = is_foreign
         self._ends = ends
         self._keep = keep_known_classes
         self._known: set[type] = set()
 
-    def persistent_load(self, index: Any) -> End:
+    def persistent_load(self, index: "Any") -> "End":
         """The end that was set aside."""
         return self._ends[int(index)]
 
-    def find_class(self, module: str, name: str) -> Any:
+    def find_class(self, module: str, name: str) -> "Any":
         """What a name in the blob means here."""
         if module == __name__:
             # Its bytecode comes after it.
@@ -66,7 +64,7 @@ class Unpickler(_Unpickler):
                 return lambda cls, state: self._fill(found, cls, state)
         return found
 
-    def _skeleton(self, make: Any, *description: Any) -> Any:
+    def _skeleton(self, make: "Any", *description: "Any") -> "Any":
         # cloudpickle gives every class that travels by value an id; both makers take it as the last but one.
         from cloudpickle import cloudpickle
 
@@ -76,7 +74,7 @@ class Unpickler(_Unpickler):
         self._known.add(known)
         return known
 
-    def _fill(self, fill: Any, cls: type, state: Any) -> Any:
+    def _fill(self, fill: "Any", cls: type, state: "Any") -> "Any":
         # Filling it would replace the methods of the class where it was defined by copies of themselves.
         return cls if cls in self._known else fill(cls, state)
 
@@ -84,25 +82,25 @@ class Unpickler(_Unpickler):
 # The parts of functions, as cloudpickle 3 hands them over ---------------------------------------------------------
 
 
-def _enclosing(cell: object) -> Any:
+def _enclosing(cell: object) -> "Any":
     return lambda: cell
 
 
-_FUNCTION: type[Any] = type(_enclosing)
-_CELL: type[Any] = type(_enclosing(None).__closure__[0])
+_FUNCTION: "type[Any]" = type(_enclosing)
+_CELL: "type[Any]" = type(_enclosing(None).__closure__[0])
 """`types.CellType`, without the import of `types`."""
 
 
 def make_function(
-    code: CodeType, names: dict[str, Any], name: str | None, defaults: Any, closure: tuple[CellType, ...] | None
-) -> FunctionType:
+    code: "CodeType", names: "dict[str, Any]", name: str | None, defaults: "Any", closure: "tuple[CellType, ...] | None"
+) -> "FunctionType":
     """A function without its state."""
     names["__builtins__"] = __builtins__
     made: FunctionType = _FUNCTION(code, names, name, defaults, closure)
     return made
 
 
-def fill_function(fn: FunctionType, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
+def fill_function(fn: "FunctionType", state: "tuple[dict[str, Any], dict[str, Any]]") -> None:
     """Give a function its attributes, the names that it uses, and what its closure holds."""
     attributes, slots = state
     fn.__dict__.update(attributes)
@@ -117,20 +115,20 @@ def fill_function(fn: FunctionType, state: tuple[dict[str, Any], dict[str, Any]]
         setattr(fn, name, value)
 
 
-def make_cell(*contents: Any) -> CellType:
+def make_cell(*contents: "Any") -> "CellType":
     """A cell of a closure, with contents if there are any."""
     made: CellType = _CELL(*contents)
     return made
 
 
-def find_builtin_type(name: str) -> Any:
+def find_builtin_type(name: str) -> "Any":
     """The class of that name in `types`."""
     import types
 
     return getattr(types, name)
 
 
-def import_module(name: str) -> Any:
+def import_module(name: str) -> "Any":
     """The module, imported if need be."""
     __import__(name)
     return sys.modules[name]

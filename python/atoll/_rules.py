@@ -3,8 +3,6 @@
 Those of the standard streams are every host's.
 """
 
-from __future__ import annotations
-
 import _io
 import os
 import sys
@@ -37,8 +35,8 @@ def refuse_signal_functions() -> None:
                 setattr(module, name, _refusal(f"{module_name.lstrip('_')}.{name}", original))
 
 
-def _refusal(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
-    def refuse(*args: Any, **kwargs: Any) -> Any:
+def _refusal(name: str, original: "Callable[..., Any]") -> "Callable[..., Any]":
+    def refuse(*args: "Any", **kwargs: "Any") -> "Any":
         if is_forked_child:  # its signals are its own
             return original(*args, **kwargs)
         raise ValueError(
@@ -95,7 +93,7 @@ class _Whole(_io.FileIO):
         super().__init__(descriptor, "w", closefd=False)
         self.name = name
 
-    def write(self, data: Any, /) -> int:
+    def write(self, data: "Any", /) -> int:
         descriptor = self.fileno()
         if is_forked_child:  # a thread that is gone may have been writing at the fork
             rest = memoryview(data).cast("B")
@@ -131,7 +129,7 @@ def _note_fork() -> None:
     is_forked_child = True
 
 
-def run_task(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def run_task(fn: "Callable[..., Any]", args: "tuple[Any, ...]", kwargs: "dict[str, Any]") -> "Any":
     """Call the function of a task. In a child that it has forked, the end of the function is the end of the process."""
     try:
         value = fn(*args, **kwargs)
@@ -144,7 +142,7 @@ def run_task(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
     return value
 
 
-async def run_coroutine(body: Coroutine[Any, Any, Any]) -> Any:
+async def run_coroutine(body: "Coroutine[Any, Any, Any]") -> "Any":
     """Await the coroutine of a task; its end is the end of a child that it has forked, as in `run_task`."""
     try:
         value = await body
@@ -157,7 +155,7 @@ async def run_coroutine(body: Coroutine[Any, Any, Any]) -> Any:
     return value
 
 
-def _end_child(error: BaseException | None) -> NoReturn:
+def _end_child(error: BaseException | None) -> "NoReturn":
     """Leave a forked child as a script would that has come to its end, or failed."""
     code = 0
     try:
