@@ -390,19 +390,20 @@ _arrived: weakref.WeakSet[type] = weakref.WeakSet()
 """Classes that were defined elsewhere: another content of one of them brings its methods up to date."""
 
 
-type Shipment = tuple[bytes, bytes, tuple[Any, ...]]
+type Shipment = tuple[bytes, bytes | _native.Memory, tuple[Any, ...]]
+"""Hash of the content, content, and the channel ends in it. Content that is kept is memory: messages refer to it."""
 
 
 def ship(value: object) -> Shipment:
     """The arguments of `load_shipped` that give *value* elsewhere."""
-    if not isinstance(value, type):
+    if not isinstance(value, (type, types.FunctionType)):
         return _ship_anew(value)
     known = _shipped.get(value)
     if known is not None and known[0].unchanged():
         return known[1]
     shipment = _ship_anew(value)
     record = _Settled()
-    if not shipment[2] and len(shipment[1]) <= _LARGEST_KEPT and record.add_class(value):
+    if not shipment[2] and len(shipment[1]) <= _LARGEST_KEPT and record.add_whole(value):
         if len(_shipped) >= _VALUES_KEPT:
             _shipped.clear()
         _shipped[value] = record, shipment
@@ -414,11 +415,12 @@ def _ship_anew(value: object) -> Shipment:
     key = _shipping._key(blob)
     if not ends and len(blob) <= _LARGEST_KEPT:
         _keep(key, value)
+        return key, _native.share_bytes(blob), ends
     return key, blob, ends
 
 
 class _Settled(_shipping._Snapshot):
-    """What a class by value reaches, for as long as all of it is the same: then its blob is, too.
+    """What a class or function by value reaches, for as long as all of it is the same: then its blob is, too.
 
     The attributes of the class are compared by identity: one that changes in place does not make the class another.
     """
@@ -426,6 +428,9 @@ class _Settled(_shipping._Snapshot):
     def __init__(self) -> None:
         super().__init__()
         self._classes: dict[weakref.ref[type], list[tuple[str, object]]] = {}
+
+    def add_whole(self, value: type | types.FunctionType) -> bool:
+        return self.add_class(value) if isinstance(value, type) else self.add(value)
 
     def add_class(self, cls: type) -> bool:
         if weakref.ref(cls) in self._classes:
@@ -447,6 +452,8 @@ class _Settled(_shipping._Snapshot):
                     return False
         for function, code, defaults in self.functions:
             if function.__code__ is not code or function.__defaults__ is not defaults:
+                return False
+            if function.__kwdefaults__ is not None or function.__dict__:
                 return False
         for names, name, value in self.names:
             if names.get(name, _shipping._ABSENT) is not value:
@@ -483,10 +490,10 @@ def _is_of_library(fn: types.FunctionType) -> bool:
     return _shipping._is_findable(str(name), module) and not _shipping._is_registered(str(name))
 
 
-_shipped: weakref.WeakKeyDictionary[type, tuple[_Settled, Shipment]] = weakref.WeakKeyDictionary()
+_shipped: weakref.WeakKeyDictionary[type | types.FunctionType, tuple[_Settled, Shipment]] = weakref.WeakKeyDictionary()
 
 
-def load_shipped(key: bytes, blob: bytes, ends: tuple[Any, ...]) -> Any:
+def load_shipped(key: bytes, blob: bytes | _native.Memory, ends: tuple[Any, ...]) -> Any:
     """What `ship` was given in another interpreter, or here."""
     known = _values.get(key)
     if known is not None and not ends:
@@ -518,7 +525,7 @@ def _tracked() -> set[type]:
     return set(cloudpickle._DYNAMIC_CLASS_TRACKER_BY_CLASS) if cloudpickle is not None else set()
 
 
-def _undump(blob: bytes, ends: tuple[Any, ...]) -> Any:
+def _undump(blob: bytes | _native.Memory, ends: tuple[Any, ...]) -> Any:
     import io
     from _frozen_importlib_external import MAGIC_NUMBER
 

@@ -167,5 +167,66 @@ def test_code_that_another_version_could_not_run_says_so(value: object) -> None:
 
     key, blob, ends = _clone.ship(value)
     with pytest.raises(atoll.CloneError, match="does not understand"):
-        _clone.load_shipped(b"another content...", b"\0" * 4 + blob[4:], ends)
+        _clone.load_shipped(b"another content...", b"\0" * 4 + bytes(blob)[4:], ends)
     assert _clone.load_shipped(key, blob, ends) is value
+
+
+def test_many_messages_hold_the_code_of_a_class_once() -> None:
+    class Large:
+        text = "x" * 20_000
+
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+    def resident_bytes() -> int:
+        with open("/proc/self/statm") as statm:
+            return int(statm.read().split()[1]) * 4096
+
+    channel: atoll.Channel[Any] = atoll.Channel(2000)
+    channel.send(Large(-1))
+    before = resident_bytes()
+    for number in range(1999):
+        channel.send(Large(number))
+    assert resident_bytes() - before < 10_000_000
+    assert [channel.recv().number for _ in range(2000)] == [-1, *range(1999)]
+
+
+def test_a_function_is_pickled_once_until_something_that_it_reaches_changes() -> None:
+    from atoll import _clone
+
+    step = 1
+
+    def add(number: int, extra: int = 0) -> int:
+        return number + step + extra
+
+    def arrives() -> int:
+        return atoll.run(lambda function: function(10), atoll.clone(add))
+
+    first = _clone.ship(add)
+    assert _clone.ship(add) is first
+    assert arrives() == 11
+    step = 2
+    assert _clone.ship(add) is not first
+    assert arrives() == 12
+    add.__defaults__ = (100,)
+    assert arrives() == 112
+    add.__code__ = (lambda number, extra: number).__code__.replace(co_freevars=("step",))
+    assert arrives() == 10
+    add.note = "kept"  # type: ignore[attr-defined]
+    assert atoll.clone(add).note == "kept"
+
+
+def raise_own(receiver: atoll.Receiver[Any]) -> str:
+    try:
+        receiver.recv(timeout=30)
+    except atoll.ChannelPoisoned as error:
+        return f"{type(error.reason).__name__} {error.reason.number}"
+    return "nothing"
+
+
+def test_a_reason_of_a_class_by_value_reaches_everybody() -> None:
+    channel: atoll.Channel[Any] = atoll.Channel(1)
+    tasks = [atoll.spawn(raise_own, channel.receiver) for _ in range(2)]
+    channel.poison(Job(7))
+    assert [task.result(timeout=60) for task in tasks] == ["Job 7", "Job 7"]
+    assert raise_own(channel.receiver) == "Job 7"

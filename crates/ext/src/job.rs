@@ -202,7 +202,7 @@ impl Job {
 
     /// Poisons every channel of which the task was given an end.
     fn poison_ends<'py>(this: ThisJob<'_, 'py>, reason: Borrowed<'_, 'py>) -> Result<Owned<'py>> {
-        let reason = clone::encode(this.py(), this.state()?, reason, "reason")?;
+        let reason = clone::encode_for_many(this.py(), this.state()?, reason, "reason")?;
         let poisoners = std::mem::take(&mut this.body().work().poisoners);
         for poisoner in poisoners {
             poisoner.poison(reason.bytes());

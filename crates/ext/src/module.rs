@@ -101,6 +101,7 @@ impl module::State for ModuleState {
 const FUNCTIONS: &[Function<ModuleState>] = &[
     Function::new(c"clone", clone::CLONE_DOC, clone::clone),
     Function::new(c"clone_size", clone::CLONE_SIZE_DOC, clone::clone_size),
+    Function::new(c"share_bytes", clone::SHARE_BYTES_DOC, clone::share_bytes),
     Function::new(c"arrow_export", clone::EXPORT_DOC, clone::arrow_export),
     Function::new(c"arrow_import", clone::IMPORT_DOC, clone::arrow_import),
     Function::new(

@@ -227,7 +227,7 @@ pub(super) fn poison<'a, 'py, T: Holder>(
     match reason {
         Some(reason) if !reason.is_none() => {
             let state = this.state()?;
-            let message = clone::encode(py, state, reason, "reason")?;
+            let message = clone::encode_for_many(py, state, reason, "reason")?;
             if message.ends_len() > 0 {
                 return Err(py.raise_type_error(
                     "cannot poison with a reason that holds channel ends (everybody may read it, an end has one owner); \

@@ -45,6 +45,18 @@ pub(crate) fn encode<'py>(
     }
 }
 
+/// Writes `object` for many receivers, each of which reads the bytes: classes by value are in them whole.
+///
+/// Needs: attached. May run Python: yes, as `encode`.
+pub(crate) fn encode_for_many<'py>(
+    py: Attached<'py>,
+    state: &State,
+    object: Borrowed<'_, 'py>,
+    root_name: &str,
+) -> Result<Message> {
+    graph(py, state, object, Root::ForMany(root_name))
+}
+
 /// Writes a tuple that only stands for its parts: an error names the culprit by its path from the name of its part.
 ///
 /// Needs: attached. May run Python: yes, as `encode`.
@@ -159,6 +171,7 @@ fn attempt<'py>(
             numbered: 0,
             shipped,
             runs_python,
+            for_many: matches!(root, Root::ForMany(_)),
             has_objects: false,
         },
         frames: emptied(std::mem::take(&mut scratch.frames)),

@@ -30,9 +30,9 @@ mod share;
 
 pub(crate) use arrow::{EXPORT_DOC, IMPORT_DOC, export as arrow_export, import as arrow_import};
 pub(crate) use decode::{decode, decode_bytes};
-pub(crate) use encode::{encode, encode_parts};
+pub(crate) use encode::{encode, encode_for_many, encode_parts};
 pub(crate) use keys::KeyCache;
-pub(crate) use memory::Memory;
+pub(crate) use memory::{Memory, SHARE_BYTES_DOC, share_bytes};
 pub(crate) use plans::Plans;
 
 use std::ffi::CStr;

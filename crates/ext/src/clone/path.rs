@@ -10,6 +10,8 @@ use atoll_py::{Attached, Borrowed, Owned};
 pub(super) enum Root<'a> {
     /// By one name.
     Named(&'a str),
+    /// By one name; and many receivers read the bytes, which nothing can travel beside.
+    ForMany(&'a str),
     /// It is a tuple that the user never sees, of parts with these names.
     Parts(&'a [&'a str]),
 }
@@ -46,7 +48,7 @@ const KEY_CHARACTERS: usize = 60;
 /// Needs: attached. May run Python: yes, where a key on the way is not a built-in object.
 pub(super) fn written(py: Attached<'_>, root: Root<'_>, steps: &[Step<'_>]) -> String {
     let (mut path, steps) = match (root, steps) {
-        (Root::Named(name), steps) => (name.to_owned(), steps),
+        (Root::Named(name) | Root::ForMany(name), steps) => (name.to_owned(), steps),
         (Root::Parts(names), [Step::Index(part), steps @ ..]) => (
             names.get(*part).copied().unwrap_or("message").to_owned(),
             steps,
@@ -112,7 +114,7 @@ pub(super) fn word<'a>(root: Root<'a>, steps: &'a [Step<'_>]) -> Option<String> 
             Exact::Text(text) => identifier(text)?,
             _ => return None,
         },
-        (Root::Named(name), []) => name,
+        (Root::Named(name) | Root::ForMany(name), []) => name,
         (Root::Parts(names), [Step::Index(part)]) => names.get(*part)?,
         _ => return None,
     };

@@ -11,6 +11,7 @@ use super::{Refusal, Written};
 use crate::channel;
 use crate::clone::COPIED_BYTES;
 use crate::clone::memo::Memo;
+use crate::clone::memory::Memory;
 use crate::clone::names::Names;
 use crate::clone::plans::Plan;
 use crate::clone::scratch;
@@ -41,6 +42,8 @@ pub(super) struct Sink<'a, 'py, 'm> {
     pub(super) shipped: &'a [(Owned<'py>, Owned<'py>)],
     /// Whether the walk may run Python code: then the graph may change under it.
     pub(super) runs_python: bool,
+    /// Whether many receivers read the bytes, so that nothing travels beside them.
+    pub(super) for_many: bool,
     /// Whether something is in the message that may run code where it is rebuilt.
     pub(super) has_objects: bool,
 }
@@ -133,10 +136,27 @@ impl<'a, 'py> Sink<'a, 'py, '_> {
                         self.ends.push(end.share(end.role(), HostId::IN_FLIGHT));
                     }
                 }
-                None => return Ok(false),
+                None => match self.state.memory.body_of(object).and_then(Memory::shared) {
+                    Some(region) => self.region(object, region),
+                    None => return Ok(false),
+                },
             },
         }
         Ok(true)
+    }
+
+    /// Writes memory that everyone who has it only reads: a reference to it.
+    fn region(&mut self, object: Borrowed<'a, 'py>, region: Region) {
+        self.has_objects = true;
+        if self.repeats(object) {
+            return;
+        }
+        if self.for_many {
+            self.writer.bytes(&region);
+        } else {
+            self.writer.buffer(self.regions.len(), true);
+            self.regions.push(region);
+        }
     }
 
     /// Whether the object was met before; a reference to it is then written, and otherwise it is noted as met here.
