@@ -156,8 +156,12 @@ def _classes_on(pdb_class: Any) -> tuple[Any, Any]:
             # From here on every call is traced, so there are none.
             self.botframe = bottom
             while beyond is not None:
-                beyond.f_trace = None
+                beyond.f_trace, beyond.f_trace_opcodes = None, False
                 beyond = beyond.f_back
+
+        def _set_caller_tracefunc(self, current_frame: FrameType) -> None:
+            if current_frame is not self.botframe:  # whose caller is nobody's to step into
+                super()._set_caller_tracefunc(current_frame)
 
         def dispatch_return(self, frame: FrameType, value: Any) -> Any:
             traced = super().dispatch_return(frame, value)

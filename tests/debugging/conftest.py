@@ -17,7 +17,7 @@ import pytest
 from tests.kinds import KINDS, skip_unless_available
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b[=>()][0-9A-Z]?|\r|\x07")
-SECONDS = 10.0
+SECONDS = 30.0
 CTRL_C, CTRL_D = "\x03", "\x04"
 
 
@@ -60,6 +60,13 @@ class Terminal:
             self._seen += new
         before, _, self._seen = self._seen.partition(text)
         return before
+
+    def shows(self, text: str) -> None:
+        """Read on until *text* has come since the start, and forget what came with it."""
+        end = time.monotonic() + SECONDS
+        while text not in self.transcript:
+            assert self._read(end), f"no {text!r} in\n{self.transcript}"
+        self._seen = ""
 
     def prompt(self, who: str) -> str:
         """Read up to the prompt of the debugger of *who*; what came before it."""

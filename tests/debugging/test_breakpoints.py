@@ -100,7 +100,7 @@ def test_the_second_of_two_tasks_waits_for_the_first_and_others_go_on(at_termina
     """)
     terminal.until("(Pdb ")
     first = terminal.until(") ")
-    terminal.until("counted [0, 1, 2]\n")
+    terminal.shows("counted [0, 1, 2]\n")
     assert terminal.is_silent()
     terminal.enter("p 6 * 7")
     terminal.until("42")
