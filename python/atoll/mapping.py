@@ -123,6 +123,8 @@ class _Mapping:
         self._source_error: BaseException | None = None
         self._arrived: dict[int, tuple[list[Any], bytes | None]] = {}
         self._tasks: list[Task[None]] = []
+        self._taken = 0
+        """Items that were sent."""
         self._jobs: _native.Channel[tuple[int, Chunk]] = _native.Channel(None)
         self._results: _native.Channel[tuple[int, list[Any], bytes | None, float]] = _native.Channel(None)
         self._ended: _native.Channel[int] = _native.Channel(None)
@@ -166,8 +168,12 @@ class _Mapping:
             if chunk:
                 if len(self._tasks) < self._workers:
                     self._add_worker()
-                self._jobs.send_nowait((self._sent, chunk))
+                try:
+                    self._jobs.send_nowait((self._sent, chunk))
+                except CloneError as error:
+                    raise _of_items(error, self._taken) from None
                 self._sent += 1
+                self._taken += len(chunk)
 
     def _next_chunk(self) -> Chunk:
         """Up to `_size` items; fewer if the source takes so long that waiting for more would idle the workers."""
@@ -273,5 +279,13 @@ def _sendable(values: list[Any]) -> tuple[list[Any], bytes | None]:
             _native.clone(value)
         except CloneError as error:
             path = "result" + error.path.removeprefix("value")
-            return values[:position], dump_failure(CloneError(path, error.type_name, hint=error.hint))
+            hint = error.hint.replace("(value)", "(result)")
+            return values[:position], dump_failure(CloneError(path, error.type_name, hint=hint))
     return values, None
+
+
+def _of_items(error: CloneError, first: int) -> CloneError:
+    """The error with the path as the caller of `map` would write it; the chunk begins with the item *first*."""
+    _, item, column, rest = error.path.split("]", 3)
+    path = f"iterables{column}][{first + int(item[1:])}]{rest}"
+    return CloneError(path, error.type_name, hint=error.hint)

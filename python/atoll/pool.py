@@ -77,6 +77,7 @@ class Pool(Executor):
         _check_kind(kind)
         if initializer is not None and not callable(initializer):
             raise TypeError(f"cannot initialize workers with {initializer!r} (it is not callable); pass a function")
+        _native.host_running(_exit.MAIN_HOST)  # raises in a forked child
         initargs = tuple(initargs)
         shipment = None
         if initializer is not None:
@@ -203,7 +204,7 @@ class Pool(Executor):
 
             pool.resize(8)
         """
-        _check_count("workers", workers)
+        _check_count("workers", workers, "resize", "use shutdown() to have none")
         self._core.check_open()
         self._core.resize(workers)
 
@@ -353,13 +354,14 @@ def _stats(core: Core) -> PoolStats:
     )
 
 
-def _check_count(name: str, count: int | None) -> None:
+def _check_count(name: str, count: int | None, verb: str = "open", instead: str = "leave it out") -> None:
     if count is None:
         return
+    what = f"cannot {verb} a pool with {name}={count!r}"
     if isinstance(count, bool) or not isinstance(count, int):
-        raise TypeError(f"cannot open a pool with {name}={count!r} (a {type(count).__name__}); pass an int")
+        raise TypeError(f"{what} (a {type(count).__name__}); pass an int")
     if count < 1:
-        raise ValueError(f"cannot open a pool with {name}={count} (it must be at least 1); leave it out")
+        raise ValueError(f"{what} (it must be at least 1); {instead}")
 
 
 def _check_kind(kind: str) -> None:
@@ -382,8 +384,8 @@ def _shipped_variables(context: Iterable[ContextVar[Any]]) -> tuple[tuple[Contex
 def _refuse_fork(core: Core) -> None:
     if core.forked:
         raise AtollError(
-            f"cannot use pool {core.name!r} (this process was forked from the one that opened it); open a new one, "
-            "or start the child with subprocess"
+            f"cannot use pool {core.name!r} (this process was forked from the one that opened it); use it there, or "
+            "start the child as a new process"
         )
 
 

@@ -102,6 +102,8 @@ def test_bad_arguments_are_refused() -> None:
         atoll.Pool(1, initializer=3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="max_tasks_per_child=0"):
         atoll.Pool(1, max_tasks_per_child=0)
+    with atoll.Pool(1) as pool, pytest.raises(ValueError, match=r"cannot resize .* workers=0 .* shutdown\(\)"):
+        pool.resize(0)
 
 
 def test_a_worker_is_replaced_after_so_many_calls(open_pool: OpenPool) -> None:

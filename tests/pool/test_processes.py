@@ -85,7 +85,13 @@ def test_a_forked_child_is_refused_and_the_parent_goes_on(run_child: RunChild, k
         waiting = pool.submit(channel.receiver.recv)
         child = os.fork()
         if child == 0:
-            for use in (lambda: pool.submit(pow, 2, 3), lambda: pool.map(abs, [1]), lambda: waiting.result()):
+            uses = (
+                lambda: pool.submit(pow, 2, 3),
+                lambda: pool.map(abs, [1]),
+                lambda: waiting.result(),
+                lambda: atoll.Pool(1, {kind!r}),
+            )
+            for use in uses:
                 try:
                     use()
                 except atoll.AtollError as error:
@@ -96,7 +102,7 @@ def test_a_forked_child_is_refused_and_the_parent_goes_on(run_child: RunChild, k
         channel.send(5)
         print(waiting.result(), pool.submit(pow, 2, 3).result())
     """)
-    assert (code, out.split(), err) == (0, ["True", "True", "True", "5", "8"], "")
+    assert (code, out.split(), err) == (0, ["True", "True", "True", "True", "5", "8"], "")
 
 
 def test_a_pool_makes_do_with_the_isolates_that_there_are_and_says_so_once(run_child: RunChild) -> None:

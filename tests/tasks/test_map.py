@@ -102,8 +102,8 @@ def test_a_result_that_cannot_be_cloned_names_it_after_the_results_before_it() -
 
 def test_an_argument_that_cannot_be_cloned_is_a_clone_error() -> None:
     with pytest.raises(atoll.CloneError) as caught:
-        list(atoll.map(print, [1, threading.Lock()], chunksize=2))
-    assert caught.value.type_name == "lock"
+        list(atoll.map(print, range(20), [*range(10), threading.Lock(), *range(20)], chunksize=4))
+    assert (caught.value.path, caught.value.type_name) == ("iterables[1][10]", "lock")
 
 
 def test_sys_exit_in_a_call_reaches_the_caller() -> None:

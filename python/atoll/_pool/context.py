@@ -8,11 +8,10 @@ from contextvars import ContextVar
 from typing import Any
 
 _variables: dict[tuple[str, str], ContextVar[Any]] = {}
-_MISSING = object()
 
 
 def name_of(variable: ContextVar[Any]) -> Any:
-    """What a worker finds its own variable by: a shipment of a function that returns it, as `_load` takes it."""
+    """What a worker finds its own variable by, with `find`."""
     if not isinstance(variable, ContextVar):
         raise TypeError(f"cannot carry {variable!r} along (it is no ContextVar); list contextvars.ContextVar objects")
     home = _home_of(variable)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from typing import Any
 
+from .._errors import CloneError
 from .._failures import load_failure
 from .client import Client
 from .worker import PART, SPLIT, WHOLE
@@ -77,9 +78,11 @@ class Mapping:
         self._sent += len(rows)
         try:
             self._core.send(self._number, self, (self._number, self._shipment, (position, *columns), self._mode, None))
-        except BaseException:
+        except BaseException as error:
             if position:
                 self._core.abandon(self._number)
+            if isinstance(error, CloneError) and error.path.startswith("args["):
+                raise _of_items(error, position) from None
             raise
 
     # What the core says -------------------------------------------------------------------------------------------
@@ -151,6 +154,13 @@ class Mapping:
                 core.abandon(self._number)
             if bar is not None:
                 bar.close()
+
+
+def _of_items(error: CloneError, first: int) -> CloneError:
+    """The error with the path as the caller of `map` would write it; the chunk begins with the item *first*."""
+    column, item, rest = error.path.removeprefix("args[").split("]", 2)  # `args` are the position, and the columns
+    path = f"iterables[{int(column) - 1}][{first + int(item[1:])}]{rest}"
+    return CloneError(path, error.type_name, hint=error.hint)
 
 
 def progress_bar(iterables: tuple[Iterable[Any], ...]) -> Callable[[], Any]:

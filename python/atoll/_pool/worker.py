@@ -404,7 +404,7 @@ def _answer(results: Any, extra: dict[str, Any] | None, message: tuple[Any, ...]
 
 def _of_result(error: CloneError) -> CloneError:
     path = error.path.removeprefix("message[2]").removeprefix("value")
-    return CloneError("result" + path, error.type_name, hint=error.hint)
+    return CloneError("result" + path, error.type_name, hint=error.hint.replace("(value)", "(result)"))
 
 
 def _sendable(values: list[Any]) -> tuple[list[Any], bytes | None]:
