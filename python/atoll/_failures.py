@@ -8,7 +8,7 @@ exception always arrives. The text of the remote traceback becomes its cause, a 
 
 from __future__ import annotations
 
-import pickle
+import _pickle
 import sys
 import types
 from typing import Any
@@ -36,10 +36,10 @@ def dump_failure(error: BaseException) -> bytes:
     """
     text = _format(error)
     try:
-        return pickle.dumps((text, _flatten(error)))
+        return _pickle.dumps((text, _flatten(error)))
     except Exception as trouble:
         message = f"{type(error).__name__} (it could not be sent whole: {trouble!r})"
-        return pickle.dumps((text, [_record_of(RuntimeError(message))]))
+        return _pickle.dumps((text, [_record_of(RuntimeError(message))]))
 
 
 def load_failure(blob: bytes) -> BaseException:
@@ -50,7 +50,7 @@ def load_failure(blob: bytes) -> BaseException:
     """
     from . import _source_lines  # only failures pay for regular expressions
 
-    text, records = pickle.loads(blob)
+    text, records = _pickle.loads(blob)
     errors: dict[int, BaseException] = {}
     for index in reversed(range(len(records))):
         _build(index, records, errors, set())

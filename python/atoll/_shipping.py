@@ -87,9 +87,9 @@ def dump(value: object) -> tuple[bytes, tuple[End, ...]]:
 
 def dump_plain(value: object) -> bytes:
     """`dump` for what pickle knows by itself: values of built-in types, and names."""
-    import pickle
+    import _pickle
 
-    return MAGIC_NUMBER + pickle.dumps(value)
+    return MAGIC_NUMBER + _pickle.dumps(value)
 
 
 def refusal(fn: object, version: str) -> CloneError:
