@@ -13,13 +13,12 @@ import atoll
 from atoll import _native, _shipping
 from atoll._pool.worker import CANCELLED, IDLE, OK, WITHDRAWN
 
-WORKER = 3
-
 
 class Loop:
     """One worker, and the ends of its channels that the pool holds."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, number: int) -> None:
+        self.number = number
         self.host = atoll.Interpreter(kind)
         self.jobs, self.own, self.results, self.starts = (atoll.Channel[Any](None) for _ in range(4))
 
@@ -33,9 +32,9 @@ class Loop:
         queues = (self.jobs.receiver, self.own.receiver)
         channels = (*queues, self.results.sender, self.starts.sender, self.cancels.receiver)
         serve = ("atoll._pool.worker", "serve", *_shipping.new_path())
-        payload: Any = ("name", serve, (), (WORKER, settings, channels), {})
+        payload: Any = ("name", serve, (), (self.number, settings, channels), {})
         self.task = _native.submit(self.host.id, self.host.kind, payload, None, None)
-        assert self.starts.recv(PATIENCE) == (WORKER, IDLE)
+        assert self.starts.recv(PATIENCE) == (self.number, IDLE)
 
     def submit(self, number: int) -> None:
         """Have it called with *number*."""
@@ -48,18 +47,18 @@ class Loop:
             assert time.monotonic() < deadline
         self.cancels.send(number)
         self.submit(7)
-        assert self.starts.recv(PATIENCE) == (WORKER, 7)
+        assert self.starts.recv(PATIENCE) == (self.number, 7)
         assert self.task.cancel(PATIENCE)
         assert self.task.wait(PATIENCE)
         assert self.task.outcome() == ("ok", "struck")
 
 
-@pytest.fixture
-def open_loop(kind: str) -> Iterator[Callable[[], Loop]]:
+@pytest.fixture(params=[3, -3], ids=["worker", "hand"])
+def open_loop(kind: str, request: pytest.FixtureRequest) -> Iterator[Callable[[], Loop]]:
     loops: list[Loop] = []
 
     def open_one() -> Loop:
-        loops.append(Loop(kind))
+        loops.append(Loop(kind, request.param))
         loops[-1].start()
         return loops[-1]
 

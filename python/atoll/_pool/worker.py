@@ -91,9 +91,11 @@ def serve(worker: int, settings: Settings, channels: tuple[Any, ...]) -> str:
                 results.send_nowait((worker, BROKEN, blob, 0))
                 return "broken"
         why = _Loop(worker, settings, jobs, own, results, starts, cancels).run()
+        if why == "struck":
+            return why  # it comes again, and finds what it has in hand
         if worker < 0:
             del _hands[worker]
-        elif why != "struck":
+        else:
             _forget()
         return why
     except Cancellation:
