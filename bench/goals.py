@@ -79,6 +79,8 @@ GOALS = (
     Goal("pool_map", 10, "ProcessPool"),
     Goal("pool_map", 300e3),
     Goal("pool_map_chunks", 1, "ProcessPool"),
+    Goal("joblib_start", 3, "loky"),
+    Goal("joblib_grid", 1, "loky"),
     Goal("idle", 20),
     Goal("asyncio_wakeup", 50),
     Goal("isolates_parallel", 1.15),

@@ -4,6 +4,7 @@ from bench.scenarios.clones import CLONES
 from bench.scenarios.compat import COMPAT
 from bench.scenarios.idle import IDLE
 from bench.scenarios.isolates import ISOLATES
+from bench.scenarios.joblib import JOBLIB
 from bench.scenarios.pools import POOLS
 from bench.scenarios.scenario import Scenario
 from bench.scenarios.streams import STREAMS
@@ -13,5 +14,5 @@ from bench.scenarios.wakeups import WAKEUPS
 
 SCENARIOS: dict[str, Scenario] = {
     scenario.name: scenario
-    for scenario in (*STREAMS, *TRIPS, *CLONES, *TASKS, *POOLS, *IDLE, *ISOLATES, *WAKEUPS, *COMPAT)
+    for scenario in (*STREAMS, *TRIPS, *CLONES, *TASKS, *POOLS, *JOBLIB, *IDLE, *ISOLATES, *WAKEUPS, *COMPAT)
 }

@@ -343,6 +343,25 @@ def test_processes_do_the_work_where_there_are_no_isolates(backend: str, monkeyp
     ]
 
 
+def test_results_are_there_without_waiting_for_joblibs_next_look(backend: str) -> None:
+    parallel = Parallel(n_jobs=2, backend=backend)
+    parallel([delayed(square)(1)] * 2)
+    looks = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "sleep", looks.append)
+        for _ in range(5):
+            assert parallel(delayed(square)(i) for i in range(50)) == [i * i for i in range(50)]
+    assert len(looks) <= 5  # a look may come while the last batch is being noted
+
+
+def test_a_backend_can_be_pickled(backend: str) -> None:
+    import pickle
+
+    instance = joblib.parallel.BACKENDS[backend](nesting_level=1, inner_max_num_threads=2, initializer=square)
+    copy = pickle.loads(pickle.dumps(instance))
+    assert (copy.nesting_level, copy.inner_max_num_threads, copy.backend_kwargs) == (1, 2, {"initializer": square})
+
+
 def test_shutdown_ends_the_workers_and_the_next_call_starts_new_ones(backend: str) -> None:
     Parallel(n_jobs=2, backend=backend)(delayed(square)(i) for i in range(2))
     atoll.joblib.shutdown()

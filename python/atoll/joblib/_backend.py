@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 import weakref
+from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 from joblib.parallel import (
@@ -59,6 +62,7 @@ class AtollBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
         super().__init__(nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads, **settings)
         self._kind = kind
         self._calls: weakref.WeakKeyDictionary[Any, _Call] = weakref.WeakKeyDictionary()
+        self._thread = threading.local()
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
         """How many workers there will be: not more than fit into the process."""
@@ -112,7 +116,9 @@ class AtollBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
 
     def submit(self, func: Any, callback: Any = None) -> Future[Any]:
         """Have a batch of calls made."""
-        call = self._calls[getattr(callback, "parallel", self.parallel)]
+        parallel = getattr(callback, "parallel", self.parallel)
+        call = self._thread.call = self._calls[parallel]
+        call.waits = not parallel.return_generator and parallel.timeout is None
         nested = func._backend
         name = "sequential" if isinstance(nested, SequentialBackend) else "threading"
         try:
@@ -124,10 +130,20 @@ class AtollBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
             future.set_exception(error)
         else:
             call.futures.add(future)
+            call.settled.clear()
             future.add_done_callback(call.futures.discard)
         if callback is not None:
             future.add_done_callback(callback)
+        future.add_done_callback(call.look)
         return future
+
+    @contextmanager
+    def retrieval_context(self) -> Iterator[None]:
+        """Wait for the results of this thread's call: joblib itself looks every 10 ms whether they are there."""
+        call: _Call | None = getattr(self._thread, "call", None)
+        if call is not None and call.waits and call.futures:
+            call.settled.wait()
+        yield
 
     def retrieve_result_callback(self, out: Future[Any]) -> Any:
         """What came of a batch."""
@@ -164,9 +180,10 @@ class AtollBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
         factory = BACKENDS[DEFAULT_PROCESS_BACKEND]
         return factory(nesting_level=self.nesting_level, inner_max_num_threads=self.inner_max_num_threads)
 
-    def __getstate__(self) -> dict[str, Any]:
-        # joblib puts the backend into what it sends; what is going on here stays here.
-        return {**self.__dict__, "_calls": weakref.WeakKeyDictionary(), "parallel": None}
+    def __reduce__(self) -> Any:
+        # What is going on here stays here.
+        settings = (self.nesting_level, self.inner_max_num_threads, self._kind)
+        return partial(AtollBackend, *settings, **self.backend_kwargs), ()
 
 
 class _Call:
@@ -176,6 +193,15 @@ class _Call:
         self.wanted = wanted
         self.snapshots = snapshots
         self.futures: set[Future[Any]] = set()
+        self.settled = threading.Event()
+        """Set when no batch is out, or one has failed."""
+        self.waits = False
+        """Whether joblib wants nothing before all of it is there."""
+
+    def look(self, future: Future[Any]) -> None:
+        """A batch has ended, and joblib has sent the next one if there is any."""
+        if not self.futures or future.cancelled() or future.exception() is not None:
+            self.settled.set()
 
 
 def _say_once(text: str) -> None:
