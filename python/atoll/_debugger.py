@@ -92,8 +92,7 @@ def _classes_on(pdb_class: Any) -> tuple[Any, Any]:
 
         def user_exception(self, frame: FrameType, info: Any) -> None:
             if isinstance(info[1], Cancellation):
-                self.set_continue()  # whoever cancels a task has no questions
-                self._give_back()
+                self.end()  # whoever cancels a task has no questions
             else:
                 self._talk(super().user_exception, frame, info)
 
@@ -103,10 +102,10 @@ def _classes_on(pdb_class: Any) -> tuple[Any, Any]:
                 self._say_hello()
                 stop(*args)
             except BaseException:
-                self.stop_tracing()
+                self.end()
                 raise
             if self.quitting or self.stoplineno == -1:
-                self._give_back()
+                self.go_on()
             else:
                 _native.leave_terminal(self._turn)
 
@@ -115,15 +114,16 @@ def _classes_on(pdb_class: Any) -> tuple[Any, Any]:
             if header is not None:
                 self.message(header)
 
-        def _give_back(self) -> None:
+        def go_on(self) -> None:
+            """The code goes on by itself: others may talk."""
             turn, self._turn = self._turn, 0
             _native.give_terminal_back(turn)
 
-        def stop_tracing(self) -> None:
+        def end(self) -> None:
             """Whatever comes, this thread is not traced any more."""
             self.set_continue()
-            sys.settrace(None)
-            self._give_back()
+            getattr(self, "stop_trace", _stop_trace)()
+            self.go_on()
 
     class MainDebugger(TakesTurns):
         """For the main thread of the main interpreter: as `pdb.set_trace` has it."""
@@ -167,11 +167,31 @@ def _classes_on(pdb_class: Any) -> tuple[Any, Any]:
             traced = super().dispatch_return(frame, value)
             if frame is self.botframe:
                 if _is_suspended(frame) and frame is not self._raised_in:
-                    self._give_back()  # what it awaits may want the terminal itself
+                    super().go_on()  # what it awaits may want the terminal itself
                 else:
-                    self.stop_tracing()  # the thread goes on to other work
+                    self.end()  # the thread goes on to other work
                     return None
             return traced
+
+        def go_on(self) -> None:
+            super().go_on()
+            if self.quitting or not self.breaks:
+                self._forget_frames()
+
+        def end(self) -> None:
+            super().end()
+            self._forget_frames()
+
+        def _forget_frames(self) -> None:
+            """Keep nothing alive of a task that is looked at no more: its channel ends close when it ends."""
+            if self.botframe is not None:
+                self.botframe.f_trace = None
+            self.forget()
+            self._raised_in = None
+            # The last two: until 3.13, and since 3.14.
+            for name in ("botframe", "stopframe", "returnframe", "enterframe", "curframe_locals", "_current_task"):
+                setattr(self, name, None)
+            vars(self)["frame_trace_lines_opcodes"] = {}
 
         def dispatch_exception(self, frame: FrameType, info: Any) -> Any:
             self._raised_in = frame
@@ -190,6 +210,11 @@ def _classes_on(pdb_class: Any) -> tuple[Any, Any]:
                 sys.stdin = before
 
     return MainDebugger, HostDebugger
+
+
+def _stop_trace() -> None:
+    """What `Bdb.stop_trace` does before 3.14, where it has none."""
+    sys.settrace(None)
 
 
 def _bottom_of(frame: FrameType) -> tuple[FrameType, FrameType | None]:

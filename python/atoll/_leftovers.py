@@ -376,6 +376,8 @@ def _restore_library_state() -> None:
     if (copyreg := modules.get("copyreg")) is not None:
         for cls in [cls for cls in copyreg.dispatch_table if not stays(cls.__module__)]:
             del copyreg.dispatch_table[cls]
+    if (bdb := modules.get("bdb")) is not None:
+        bdb.Breakpoint.clearBreakpoints()
     if (logging := modules.get("logging")) is not None:
         _reset_logging(logging)
 

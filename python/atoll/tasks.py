@@ -309,6 +309,9 @@ def wait_or_cancel[T](task: Task[T]) -> T:
             task._asked = True
             task._started("cancel").cancel(0.0)
         raise
+    finally:
+        # The traceback of what the task raised refers to this frame: without this, a cycle.
+        del task
 
 
 class RunningTask(NamedTuple):

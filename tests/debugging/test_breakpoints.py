@@ -431,3 +431,85 @@ def test_a_header_and_what_reads_at_the_prompt_work(at_terminal: Start, kind: st
     terminal.enter("c")
     terminal.until("result: typed")
     assert terminal.end() == 0
+
+
+def test_what_the_task_held_is_let_go_when_it_ends(at_terminal: Start, kind: str) -> None:
+    terminal = at_terminal(f"""
+        import atoll
+
+        def work(sender):
+            import gc
+            gc.disable()
+            breakpoint()
+            sender.send(1)
+
+        def inner(sender):
+            here = sender
+            return work(here)
+
+        if __name__ == "__main__":
+            with atoll.Interpreter({kind!r}) as host:
+                for _ in range(3):
+                    channel = atoll.Channel(1)
+                    sender, receiver = channel.sender, channel.receiver
+                    del channel
+                    try:
+                        host.call(inner, sender)
+                    except Exception as error:
+                        print("ended by", type(error).__name__)
+                    del sender
+                    print("received", list(receiver))
+    """)
+    for commands, received in ((["c"], "[1]"), (["b 8", "c", "c"], "[1]"), (["q"], "[]")):
+        for command in commands:
+            terminal.until("(Pdb ")
+            terminal.until(") ")
+            terminal.enter(command)
+        terminal.until(f"received {received}")
+    assert terminal.end() == 0
+
+
+def test_breakpoints_end_with_the_interpreter_in_which_they_were_set(at_terminal: Start, kind: str) -> None:
+    terminal = at_terminal(f"""
+        import atoll
+
+        def work():
+            breakpoint()
+            here = 1
+            return here
+
+        if __name__ == "__main__":
+            for _ in range(2):
+                with atoll.Interpreter({kind!r}) as host:  # an isolate is used again
+                    print("result:", host.call(work))
+    """)
+    for commands in (["b 7", "c", "c"], ["c"]):
+        for command in commands:
+            terminal.until("(Pdb ")
+            terminal.until(") ")
+            terminal.enter(command)
+        terminal.until("result: 1")
+    assert terminal.end() == 0
+
+
+def test_a_thread_of_the_main_interpreter_has_ctrl_c_at_its_prompt_as_well(at_terminal: Start) -> None:
+    terminal = at_terminal("""
+        import atoll, threading
+        atoll.spawn
+
+        def work():
+            breakpoint()
+            print("and on")
+
+        if __name__ == "__main__":
+            thread = threading.Thread(target=work, name="beside")
+            thread.start()
+            thread.join()
+    """)
+    terminal.prompt("main beside")
+    terminal.type(CTRL_C)
+    terminal.until("--KeyboardInterrupt--")
+    terminal.prompt("main beside")
+    terminal.enter("c")
+    terminal.until("and on")
+    assert terminal.end() == 0

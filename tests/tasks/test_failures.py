@@ -384,3 +384,21 @@ def test_a_failure_of_a_dropped_task_is_reported_at_exit_at_the_latest(run_child
     assert err.count("Exception ignored") == 1
     assert "nobody asked for its outcome" in err
     assert "ValueError: late" in err
+
+
+def test_what_a_call_was_given_is_let_go_with_its_error_and_without_the_collector() -> None:
+    def fail(_: atoll.Sender[int]) -> None:
+        raise ValueError("no")
+
+    sender = (channel := Channel[int]()).sender
+    receiver = channel.receiver
+    del channel
+    gc.disable()
+    try:
+        with pytest.raises(ValueError, match="no"):
+            atoll.run(fail, sender)
+        del sender
+        with pytest.raises(atoll.ChannelClosed):
+            receiver.recv(5.0)
+    finally:
+        gc.enable()
