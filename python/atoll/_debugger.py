@@ -191,7 +191,7 @@ def _classes_on(pdb_class: Any) -> tuple[Any, Any]:
             # The last two: until 3.13, and since 3.14.
             for name in ("botframe", "stopframe", "returnframe", "enterframe", "curframe_locals", "_current_task"):
                 setattr(self, name, None)
-            vars(self)["frame_trace_lines_opcodes"] = {}
+            self.frame_trace_lines_opcodes: dict[FrameType, Any] = {}
 
         def dispatch_exception(self, frame: FrameType, info: Any) -> Any:
             self._raised_in = frame
