@@ -37,6 +37,7 @@ LAYERS = [
     {"atoll._pool.worker", "atoll._pool.reports", "atoll._pool.context", "atoll._pool.future"},
     {"atoll._pool.queue"},
     {"atoll._pool.client"},
+    {"atoll._pool.builder"},
     {"atoll._pool.core"},
     {"atoll._pool.map"},
     {"atoll.pool"},

@@ -17,15 +17,17 @@ import contextlib
 import itertools
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures._base import FINISHED
+from functools import partial
 from typing import Any
 
 from .. import _native, _shipping
 from .._errors import AtollError, ChannelClosed, ChannelEmpty, HostDied, HostUnavailable
 from .._failures import load_failure
 from ..interpreters import Interpreter
-from .client import CANCEL_WAIT, MOST_UNREAD, Client, in_thread
+from .builder import Builder
+from .client import CANCEL_WAIT, MOST_UNREAD, Client
 from .future import PoolFuture
 from .queue import Call, Queue, drain
 from .worker import BROKEN, CANCELLED, HAND, IDLE, MOST_REVOKED, REPORT, STARTED, STRIKE, STRUCK, WITHDRAWN, Settings
@@ -75,14 +77,14 @@ class Core(Client):
         """Calls that were not in a queue when they were cancelled, wherever they are."""
         self._starts_lock = threading.Lock()
         self._hands = itertools.count(-1, -1)
-        self._orders: deque[Callable[[], None]] = deque()
-        self._builder: threading.Thread | None = None
+        # At last, whoever waits for the end of the pool is to look whether it has come.
+        self._builder = Builder(f"{name} builder", partial(self.results.send_nowait, (0, STARTED, None, 0)))
         self._kind_known: str | None = None
         self._is_full = False
         """Whether no further host of that kind could be had: then there are fewer workers than there ought to be."""
         for number in range(size):
             self.workers[number] = Worker(number)
-            self._order(self._launch, self.workers[number])
+            self._builder.order(self._launch, self.workers[number])
 
     # Calls --------------------------------------------------------------------------------------------------------
 
@@ -245,31 +247,6 @@ class Core(Client):
 
     # Workers ------------------------------------------------------------------------------------------------------
 
-    def _order(self, work: Callable[..., None], *args: Any) -> None:
-        """Have a thread do what takes its time: start and close hosts."""
-        self._orders.append(lambda: work(*args))
-        with self.lock:
-            if self._builder is not None:
-                return
-            self._builder = builder = in_thread(self._build, f"{self.name} builder")
-        try:
-            builder.start()
-        except RuntimeError:  # the interpreter is on its way out: no more threads
-            self._build()
-
-    def _build(self) -> None:
-        while True:
-            try:
-                order = self._orders.popleft()
-            except IndexError:
-                with self.lock:
-                    if self._orders:
-                        continue
-                    self._builder = None
-                break
-            order()
-        self.results.send_nowait((0, STARTED, None, 0))  # whoever waits for the end looks again
-
     def _launch(self, worker: Worker) -> None:
         """Fill a place: open a host and start the loop in it."""
         if self._is_full or (self.closing and not self._has_calls()):
@@ -376,13 +353,13 @@ class Core(Client):
 
     def _replace(self, worker: Worker) -> None:
         host, worker.host, worker.handle = worker.host, None, None
-        self._order(_close, host)
-        self._order(self._launch, worker)
+        self._builder.order(_close, host)
+        self._builder.order(self._launch, worker)
 
     def _remove(self, worker: Worker) -> None:
         with self.lock:
             self.workers.pop(worker.number, None)
-        self._order(_close, worker.host)
+        self._builder.order(_close, worker.host)
         self.take_own(worker)
 
     def _on_death(self, worker: Worker, how: str, value: Any) -> None:
@@ -418,7 +395,7 @@ class Core(Client):
             worker = self.workers.get(number)
             if worker is None:
                 worker = self.workers[number] = Worker(number)
-                self._order(self._launch, worker)
+                self._builder.order(self._launch, worker)
         for number in range(size, before):
             if (worker := self.workers.get(number)) is not None:
                 worker.leaving = True
@@ -497,7 +474,7 @@ class Core(Client):
         """Whether all is over: every worker has gone and its host is closed."""
         if self.over.is_set():
             return True
-        if not self.closing or self.workers or self._builder is not None or self._orders:
+        if not self.closing or self.workers or self._builder.is_busy:
             return False
         for number, entry in list(self.pending.items()):
             error = HostDied(f"cannot finish the call (the workers of pool {self.name!r} have gone)")
