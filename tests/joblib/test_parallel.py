@@ -286,6 +286,64 @@ def test_an_initializer_runs_in_each_worker(backend: str) -> None:
     assert results == ["done"] * 4
 
 
+def test_arguments_of_an_initializer_may_be_arrays(backend: str) -> None:
+    np = pytest.importorskip("numpy")
+
+    def keep(array: Any) -> None:
+        os.environ["TOTAL"] = str(array.sum())
+
+    def total() -> str | None:
+        return os.environ.get("TOTAL")
+
+    for array in (np.ones(2), np.ones(3)):
+        results = Parallel(n_jobs=2, backend=backend, initializer=keep, initargs=(array,))(
+            delayed(total)() for _ in range(2)
+        )
+        assert results == [str(array.sum())] * 2
+
+
+def test_an_initializer_that_fails_says_why_and_breaks_nothing_else(backend: str) -> None:
+    def fail() -> None:
+        raise LookupError("no such worker")
+
+    with pytest.raises(atoll.BrokenPool) as caught:
+        Parallel(n_jobs=2, backend=backend, initializer=fail)(delayed(square)(i) for i in range(4))
+    assert isinstance(caught.value.__cause__, LookupError)
+    assert Parallel(n_jobs=2, backend=backend)(delayed(square)(i) for i in range(2)) == [0, 1]
+
+
+def test_calls_share_busy_workers_where_there_is_no_room_for_more(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from atoll import pool
+
+    gate: atoll.Channel[int] = atoll.Channel(None)
+    waiting = Parallel(n_jobs=2, backend=backend, return_as="generator")(delayed(gate.receiver.recv)() for _ in [1])
+
+    def refuse(*_: Any) -> None:
+        raise atoll.HostUnavailable("cannot open an isolate (all are in use); close one")
+
+    monkeypatch.setattr(pool, "_check_kind", refuse)
+    assert Parallel(n_jobs=3, backend=backend)(delayed(square)(i) for i in range(4)) == [0, 1, 4, 9]
+    gate.send(7)
+    assert list(waiting) == [7]
+
+
+def test_thousands_of_waiting_tasks_are_cancelled_at_once(backend: str) -> None:
+    gate: atoll.Channel[int] = atoll.Channel(0)
+
+    def wait_or_fail(number: int) -> int:
+        if number == 1:
+            raise LookupError
+        return gate.recv()
+
+    with pytest.raises(LookupError):
+        Parallel(n_jobs=2, backend=backend, pre_dispatch="all", batch_size=1)(
+            delayed(wait_or_fail)(number) for number in range(3000)
+        )
+    assert Parallel(n_jobs=2, backend=backend)(delayed(square)(i) for i in range(2)) == [0, 1]
+
+
 def test_workers_can_be_sub_interpreters(backend: str) -> None:
     with parallel_config(backend=backend, n_jobs=2, kind="interpreter"):
         assert Parallel()(delayed(square)(i) for i in range(4)) == [0, 1, 4, 9]

@@ -25,6 +25,7 @@ from joblib.parallel import (
 from .. import _environment, _native
 from .._errors import HostUnavailable
 from .._exit import MAIN_HOST
+from .._pool.future import PoolFuture
 from .._shared_arrays import Snapshots
 from . import _workers
 
@@ -90,12 +91,9 @@ class AtollBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
         if n_jobs == 1:
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
         settings = {**self.backend_kwargs, **settings}
+        initargs = tuple(settings.get("initargs", ()))
         wanted = _workers.Wanted(
-            n_jobs,
-            self._kind,
-            self._threads(n_jobs),
-            settings.get("initializer"),
-            tuple(settings.get("initargs", ())),
+            n_jobs, self._kind, self._threads(n_jobs), settings.get("initializer"), initargs, tuple(map(id, initargs))
         )
         try:
             _workers.room(self._kind)
@@ -121,6 +119,7 @@ class AtollBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
         call.waits = not parallel.return_generator and parallel.timeout is None
         nested = func._backend
         name = "sequential" if isinstance(nested, SequentialBackend) else "threading"
+        future: Future[Any]
         try:
             with call.snapshots.sharing() if call.snapshots is not None else nullcontext():
                 future = _workers.get(call.wanted).submit(func.items, (name, nested.nesting_level, func._n_jobs))
@@ -131,7 +130,7 @@ class AtollBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
         else:
             call.futures.add(future)
             call.settled.clear()
-            future.add_done_callback(call.futures.discard)
+            future.add_done_callback(call.forget)
         if callback is not None:
             future.add_done_callback(callback)
         future.add_done_callback(call.look)
@@ -192,11 +191,15 @@ class _Call:
     def __init__(self, wanted: _workers.Wanted, snapshots: Snapshots | None) -> None:
         self.wanted = wanted
         self.snapshots = snapshots
-        self.futures: set[Future[Any]] = set()
+        self.futures: set[PoolFuture[Any]] = set()
         self.settled = threading.Event()
         """Set when no batch is out, or one has failed."""
         self.waits = False
         """Whether joblib wants nothing before all of it is there."""
+
+    def forget(self, future: Any) -> None:
+        """A batch has ended."""
+        self.futures.discard(future)
 
     def look(self, future: Future[Any]) -> None:
         """A batch has ended, and joblib has sent the next one if there is any."""

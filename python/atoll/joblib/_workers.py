@@ -13,15 +13,15 @@ import atexit
 import os
 import sys
 import threading
-from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from multiprocessing.process import current_process
 from typing import Any
 
 from .. import _environment, _joblib_worker, _native
 from .._errors import HostUnavailable
 from .._exit import MAIN_HOST
+from .._pool.future import PoolFuture
 from ..pool import Pool
 
 _lock = threading.Lock()
@@ -37,10 +37,9 @@ class Wanted:
     kind: str
     threads: tuple[tuple[str, str], ...]
     initializer: Callable[..., object] | None
-    initargs: tuple[Any, ...]
-
-    def __hash__(self) -> int:
-        return hash((self.jobs, self.kind, self.threads))  # initializers and their arguments need not be hashable
+    initargs: tuple[Any, ...] = field(compare=False)
+    same: tuple[int, ...]
+    """By identity: what arguments are equal to, if anything, is their own business."""
 
 
 class Workers:
@@ -54,22 +53,25 @@ class Workers:
             initargs=(dict(wanted.threads), bytes(current_process().authkey), wanted.initializer, wanted.initargs),
             name=f"joblib-{wanted.jobs}",
         )
-        self.futures: set[Future[Any]] = set()
+        self.futures: set[PoolFuture[Any]] = set()
 
-    def submit(self, calls: list[Any], nested: _joblib_worker.Nested) -> Future[Any]:
+    def submit(self, calls: list[Any], nested: _joblib_worker.Nested) -> PoolFuture[Any]:
         """Have a batch of calls made by one of them."""
         parcel: _native.Channel[list[Any]] = _native.Channel(1)
         parcel.send_nowait(calls)
-        future: Future[Any] = self.pool.submit(_joblib_worker.make, parcel.receiver, nested)
+        future = self.pool.submit(_joblib_worker.make, parcel.receiver, nested)
         self.futures.add(future)
-        future.add_done_callback(self.futures.discard)
+        future.add_done_callback(self._forget)
         return future
+
+    def _forget(self, future: Any) -> None:
+        self.futures.discard(future)
 
 
 def get(wanted: Wanted) -> Workers:
-    """The workers that are wanted: those that there are, or new ones.
+    """The workers that are wanted: those that there are, or new ones; busy ones of another pool if there is no room.
 
-    Never blocks for longer than idle workers take to leave. Raises HostUnavailable if there is no room for any.
+    Never blocks for longer than idle workers take to leave. Raises HostUnavailable if there are none at all.
     """
     with _lock:
         workers = _pools.get(wanted)
@@ -80,7 +82,12 @@ def get(wanted: Wanted) -> Workers:
             if not idle.futures:
                 del _pools[other]
                 idle.pool.shutdown()
-        workers = _pools[wanted] = Workers(wanted)
+        try:
+            workers = _pools[wanted] = Workers(wanted)
+        except HostUnavailable:
+            if not _pools:
+                raise
+            return max(_pools.values(), key=lambda other: other.pool._max_workers)
         return workers
 
 
@@ -114,9 +121,15 @@ def shutdown() -> None:
         workers.pool.shutdown(wait=not workers.futures)
 
 
-def cancel(futures: set[Future[Any]]) -> None:
+def cancel(futures: Iterable[PoolFuture[Any]]) -> None:
     """Cancel calls: first those that wait, so that no worker takes one while others are being stopped."""
-    for future in sorted(futures, key=Future.running):
+    futures = list(futures)
+    numbers: dict[Any, set[int]] = {}
+    for future in futures:
+        numbers.setdefault(future._core, set()).add(future._number)
+    for core, waiting in numbers.items():
+        core.take_back(waiting)
+    for future in futures:
         future.cancel()
 
 
