@@ -3,8 +3,8 @@
 mod world;
 
 use atoll_core::client::{
-    Capacity, Deadline, HostId, HostKind, HostState, Phase, Placement, Restless, SubmitError,
-    TaskOutcome, Wait,
+    Capacity, Deadline, HostId, HostKind, HostState, Message, Phase, Placement, Restless,
+    SubmitError, TaskOutcome, Wait,
 };
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -351,4 +351,62 @@ fn tasks_that_are_cancelled_at_any_moment_always_end() {
         });
         assert_eq!(world.engine.shutdown(&soon()), Restless::default());
     }
+}
+
+#[test]
+fn running_tasks_are_listed_with_their_threads_and_for_how_long_they_run() {
+    let world = World::ready(2);
+    let host = world.host(HostKind::Interpreter);
+    assert_eq!(world.engine.running_tasks(host), []);
+
+    let task = world.submit(Placement::On(host), "gate").unwrap();
+    until_running(&task);
+    let first = world.engine.running_tasks(host);
+    let later = world.engine.running_tasks(host);
+    assert_eq!(first.len(), 1);
+    assert_eq!((first[0].id, &first[0].name), (task.id(), &None));
+    let Phase::Running(thread) = task.phase() else {
+        panic!("it waits for the gate");
+    };
+    assert_eq!(first[0].thread.unwrap_or(0), thread);
+    assert!(first[0].seconds > 0.0 && later[0].seconds > first[0].seconds);
+
+    world.gate.open();
+    ended(&task);
+    assert_eq!(world.engine.running_tasks(host), []);
+    assert_eq!(world.engine.running_tasks(HostId(1_000_000)), []);
+}
+
+#[test]
+fn a_visitor_is_sent_with_its_message_and_without_it_if_nobody_can_enter() {
+    let world = World::ready(2);
+    let host = world.host(HostKind::Interpreter);
+    for to in [host, HostId::MAIN, HostId(1_000_000)] {
+        let message = Message::inline(b"look around").unwrap();
+        world.engine.send_visitor(to, message);
+    }
+    let errands = std::mem::take(&mut *world.errands.lock().unwrap());
+    let sent: Vec<_> = errands
+        .iter()
+        .map(|(host, message)| (*host, message.bytes()))
+        .collect();
+    assert_eq!(
+        sent,
+        [
+            (host, b"look around".as_slice()),
+            (HostId::MAIN, b"look around".as_slice())
+        ]
+    );
+}
+
+#[test]
+fn nobody_visits_the_main_host_once_the_process_has_begun_to_end() {
+    let world = World::ready(2);
+    let visit = world.engine.visit_host(HostId::MAIN).expect("it is there");
+    let shut_down = world.engine.shutdown(&briefly());
+    assert_eq!(shut_down.threads, 1, "the visitor is still there");
+
+    drop(visit);
+    assert_eq!(world.engine.shutdown(&soon()).threads, 0);
+    assert!(world.engine.visit_host(HostId::MAIN).is_none());
 }

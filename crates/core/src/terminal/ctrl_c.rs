@@ -176,3 +176,52 @@ fn set(action: &libc::sigaction) {
     // SAFETY: a handler that the program had installed, or the one above.
     unsafe { libc::sigaction(libc::SIGINT, action, std::ptr::null_mut()) };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static HEARD: AtomicU32 = AtomicU32::new(0);
+
+    extern "C" fn hear(_: c_int) {
+        HEARD.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn press() -> u32 {
+        // SAFETY: the handlers above do no harm. It has run when this returns: the signal is this thread's own.
+        unsafe { libc::raise(libc::SIGINT) };
+        HEARD.load(Ordering::SeqCst)
+    }
+
+    /// One test, as there is one signal.
+    #[test]
+    fn ctrl_c_is_the_prompts_once_and_the_programs_before_and_after_and_for_the_second_time() {
+        let programs = action(
+            hear as extern "C" fn(c_int) as usize,
+            libc::SA_RESTART | libc::SA_NODEFER,
+        );
+        set(&programs);
+        assert_eq!(press(), 1);
+
+        let prompt = CtrlC::take().expect("there is one to take");
+        assert!(CtrlC::take().is_none(), "it is taken");
+        assert_eq!(press(), 1);
+        assert!(was_pressed());
+        assert!(!was_pressed());
+        assert_eq!(press(), 1);
+        assert_eq!(press(), 2, "nobody has noticed the first");
+        drop(prompt);
+        assert_eq!(press(), 3);
+        assert_eq!(current().sa_flags & libc::SA_NODEFER, libc::SA_NODEFER);
+
+        let prompt = CtrlC::take().expect("there is one to take");
+        assert!(!was_pressed(), "what came before is forgotten");
+        set(&programs);
+        drop(prompt);
+        assert_eq!(press(), 4, "what the program has set meanwhile stays");
+
+        set(&action(libc::SIG_IGN, 0));
+        assert!(CtrlC::take().is_none(), "the program goes on ignoring it");
+        set(&action(libc::SIG_DFL, 0));
+    }
+}

@@ -58,6 +58,8 @@ pub(crate) struct World {
     pub(crate) is_overbooked: Mutex<bool>,
     pub(crate) retired: Mutex<Vec<usize>>,
     pub(crate) restless: AtomicUsize,
+    /// What visitors were sent with, and where.
+    pub(crate) errands: Mutex<Vec<(HostId, Message)>>,
 }
 
 struct Threads(Arc<World>);
@@ -85,6 +87,7 @@ impl World {
             is_overbooked: Mutex::new(false),
             retired: Mutex::default(),
             restless: AtomicUsize::new(0),
+            errands: Mutex::default(),
         });
         assert!(world.engine.install(Box::new(Threads(world.clone()))));
         world
@@ -232,6 +235,13 @@ impl Driver for Threads {
             task.throw_cancellation(|_| {
                 self.0.thrown.fetch_add(1, Ordering::SeqCst);
             });
+        }
+    }
+
+    fn visit(&self, host: HostId, message: Message) {
+        let visit = self.0.engine.visit_host(host);
+        if visit.is_some() {
+            self.0.errands.lock().unwrap().push((host, message));
         }
     }
 
