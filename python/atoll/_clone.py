@@ -30,7 +30,7 @@ type Reducer = Callable[[Any], Reduction]
 type Plan = tuple[int, str | None, str | None, bool, tuple[str, ...], Reducer | None]
 """How; module and qualified name (None: the class travels by value); whether there is a `__dict__`; slots; reducer."""
 
-PLAIN, REDUCE, REDUCER, BUFFER, SHARE = range(5)
+PLAIN, REDUCE, REDUCER, BUFFER, SHARE, DEQUE, DEFAULT_DICT, ORDERED_DICT, NAMED_TUPLE = range(9)
 
 _PROTOCOL = 5
 _new_object = copyreg.__newobj__  # type: ignore[attr-defined, unused-ignore]
@@ -50,7 +50,10 @@ def plan(cls: type) -> Plan:
         return REDUCER, module, qualname, False, (), reducer
     if cls.__name__ == "PickleBuffer" and cls.__module__ in ("_pickle", "pickle"):
         return BUFFER, module, qualname, False, (), None
-    slots = _plain_slots(cls)
+    collection = _collection(cls)
+    if collection is not None:
+        return collection, module, qualname, False, (), None
+    slots = _slots_of_uuid(cls) or _plain_slots(cls)
     if slots is None:
         return REDUCE, module, qualname, False, (), None
     return PLAIN, module, qualname, bool(cls.__dictoffset__), slots, None
@@ -156,6 +159,26 @@ def _reducer_of(cls: type) -> Reducer | None:
     return _reduce_arrow if _is_of_arrow(cls) else None
 
 
+def _collection(cls: Any) -> int | None:
+    """How a class of `collections` is read natively, if it is one of those."""
+    collections = sys.modules.get("collections")
+    if collections is None:
+        return None
+    if cls is collections.deque:
+        return DEQUE
+    if cls is collections.defaultdict:
+        return DEFAULT_DICT
+    if cls is collections.OrderedDict:
+        return ORDERED_DICT
+    made = vars(cls).get("__getnewargs__")
+    if cls.__bases__ != (tuple,) or type(made) is not types.FunctionType or made.__globals__ is not vars(collections):
+        return None
+    # What namedtuple() made, and nobody gave a state or a way of its own.
+    if cls.__dictoffset__ or _reduces_in_its_own_way(cls) or hasattr(cls, "__setstate__"):
+        return None
+    return NAMED_TUPLE if cls.__getstate__ is object.__getstate__ else None  # type: ignore[attr-defined, unused-ignore]
+
+
 def _reduces_in_its_own_way(cls: Any) -> bool:
     return cls.__reduce_ex__ is not object.__reduce_ex__ or cls.__reduce__ is not object.__reduce__
 
@@ -164,6 +187,12 @@ def _is_of_arrow(cls: type) -> bool:
     """Whether instances are data that Arrow's libraries hand to each other, and no reader, which gives its own once."""
     offers = hasattr(cls, "__arrow_c_stream__") or hasattr(cls, "__arrow_c_array__")
     return offers and not hasattr(cls, "__next__") and _plain_slots(cls) is None
+
+
+def _slots_of_uuid(cls: Any) -> tuple[str, ...] | None:
+    """The slots of `uuid.UUID`, whose own state says nothing else, and takes four times as long."""
+    uuid = sys.modules.get("uuid")
+    return ("int", "is_safe") if uuid is not None and cls is uuid.UUID else None
 
 
 def _plain_slots(cls: Any) -> tuple[str, ...] | None:

@@ -8,6 +8,7 @@ import copy
 import dataclasses
 import datetime
 import decimal
+import selectors
 import types
 from typing import Any
 
@@ -53,16 +54,19 @@ LEAVES = st.one_of(
     st.uuids(),
     st.binary(min_size=60, max_size=70),
 )
+Pair = collections.namedtuple("Pair", "first second")  # noqa: PYI024 - these, too, are sent
+KINDS_OF_PYTHON = ["holder", "leaf"]
+KINDS_OF_C = ["list", "dict", "deque", "short deque", "ordered", "default", "tuple", "pair", "key"]
 HOLDERS = (Record, Compact, Pickled, argparse.Namespace, types.SimpleNamespace)
 
 
 @st.composite
-def graphs(draw: st.DrawFn) -> Graph:
-    """Some nodes, each of which may hold any of the others."""
-    nodes: list[Graph] = [draw(LEAVES)]
+def graphs(draw: st.DrawFn, kinds: list[str] = KINDS_OF_C + KINDS_OF_PYTHON) -> Graph:
+    """Some nodes of these kinds, each of which may hold any of the others."""
+    nodes: list[Graph] = [draw(LEAVES if "leaf" in kinds else st.integers())]
     holders: list[Graph] = []
     for _ in range(draw(st.integers(1, 10))):
-        kind = draw(st.sampled_from(["holder", "list", "dict", "deque", "ordered", "tuple", "leaf"]))
+        kind = draw(st.sampled_from(kinds))
         match kind:
             case "holder":
                 cls = draw(st.sampled_from(HOLDERS))
@@ -73,14 +77,22 @@ def graphs(draw: st.DrawFn) -> Graph:
                 node = {}
             case "deque":
                 node = collections.deque()
+            case "short deque":
+                node = collections.deque(maxlen=3)
             case "ordered":
                 node = collections.OrderedDict()
+            case "default":
+                node = collections.defaultdict(draw(st.sampled_from([None, list, collections.deque])))
             case "tuple":
                 node = tuple(draw(st.lists(st.sampled_from(nodes), max_size=3)))
+            case "pair":
+                node = Pair(draw(st.sampled_from(nodes)), draw(st.sampled_from(nodes)))
+            case "key":
+                node = selectors.SelectorKey(*draw(st.tuples(*[st.sampled_from(nodes)] * 4)))
             case _:
                 node = draw(LEAVES)
         nodes.append(node)
-        if kind not in ("tuple", "leaf"):
+        if kind not in ("tuple", "pair", "key", "leaf"):
             holders.append(node)
     any_node = st.sampled_from(nodes)
     for node in holders:
@@ -105,6 +117,11 @@ def parts_of(node: Graph) -> list[Graph]:
             return [part for pair in sorted(vars(node).items()) for part in pair]
 
 
+def traits_of(node: Graph) -> Graph:
+    """What a holder has beside its parts."""
+    return getattr(node, "maxlen", None), getattr(node, "default_factory", None)
+
+
 def same_shape(one: Graph, other: Graph) -> bool:
     """Whether two graphs are equal node by node, and what is one holder here is one holder there."""
     partners: dict[int, int] = {}
@@ -126,7 +143,7 @@ def same_shape(one: Graph, other: Graph) -> bool:
         if origins.setdefault(id(other), id(one)) != id(one) and not isinstance(one, tuple):
             return False
         mine, theirs = parts_of(one), parts_of(other)
-        if len(mine) != len(theirs):
+        if len(mine) != len(theirs) or traits_of(one) != traits_of(other):
             return False
         pending += zip(mine, theirs, strict=True)
     return True
@@ -141,6 +158,12 @@ def test_a_clone_of_any_graph_of_objects_is_what_deepcopy_makes(graph: Graph) ->
 @settings(max_examples=200, deadline=None)
 @given(graphs())
 def test_a_clone_of_objects_has_the_shape_of_its_original(graph: Graph) -> None:
+    assert same_shape(graph, atoll.clone(graph))
+
+
+@settings(max_examples=400, deadline=None)
+@given(graphs(KINDS_OF_C))
+def test_a_clone_of_collections_has_the_shape_of_its_original(graph: Graph) -> None:
     assert same_shape(graph, atoll.clone(graph))
 
 

@@ -46,6 +46,18 @@ pub(super) enum How {
     Buffer,
     /// By `__atoll_share__`: its payload is shared.
     Share,
+    /// As a class of `collections`, which is read without Python code.
+    Collection(Collection),
+}
+
+/// Classes of `collections`, exactly.
+#[derive(Clone, Copy)]
+pub(super) enum Collection {
+    Deque,
+    DefaultDict,
+    OrderedDict,
+    /// Whatever `namedtuple()` made.
+    NamedTuple,
 }
 
 /// Functions of `atoll._clone` and what else a walk compares with.
@@ -58,6 +70,10 @@ pub(super) struct Helpers {
     pub(super) set_state: Stored,
     pub(super) ship: Stored,
     pub(super) new_object: Stored,
+    /// The names of methods and attributes.
+    pub(super) extend: Stored,
+    pub(super) max_length: Stored,
+    pub(super) default_factory: Stored,
     /// The name `__reduce_ex__` and the number of the protocol.
     pub(super) reduce_ex: [Stored; 2],
     reducers: Stored,
@@ -88,6 +104,9 @@ impl Plans {
             set_state: get(c"set_state")?,
             ship: get(c"ship")?,
             new_object: get(c"_new_object")?,
+            extend: py.string("extend")?.interned().store(),
+            max_length: py.string("maxlen")?.interned().store(),
+            default_factory: py.string("default_factory")?.interned().store(),
             reduce_ex: [
                 py.string("__reduce_ex__")?.interned().store(),
                 py.int(PROTOCOL)?.store(),
@@ -187,7 +206,11 @@ impl Plans {
                         ..
                     }
                     | How::Reducer(stored) => visit(stored),
-                    How::Plain { slots: None, .. } | How::Reduce | How::Buffer | How::Share => {}
+                    How::Plain { slots: None, .. }
+                    | How::Reduce
+                    | How::Buffer
+                    | How::Share
+                    | How::Collection(_) => {}
                 }
             }
         }
@@ -205,14 +228,20 @@ fn release(py: Attached<'_>, plans: Vec<Arc<Plan>>) {
                 }
                 | How::Reducer(stored),
             ) => stored.release(py),
-            Ok(How::Plain { slots: None, .. } | How::Reduce | How::Buffer | How::Share)
+            Ok(
+                How::Plain { slots: None, .. }
+                | How::Reduce
+                | How::Buffer
+                | How::Share
+                | How::Collection(_),
+            )
             | Err(_) => {}
         }
     }
 }
 
 impl Helpers {
-    fn each(&self) -> [&Stored; 11] {
+    fn each(&self) -> [&Stored; 14] {
         [
             &self.plan,
             &self.find,
@@ -222,6 +251,9 @@ impl Helpers {
             &self.set_state,
             &self.ship,
             &self.new_object,
+            &self.extend,
+            &self.max_length,
+            &self.default_factory,
             &self.reduce_ex[0],
             &self.reduce_ex[1],
             &self.reducers,
@@ -239,6 +271,9 @@ impl Helpers {
             self.set_state,
             self.ship,
             self.new_object,
+            self.extend,
+            self.max_length,
+            self.default_factory,
             name,
             protocol,
             self.reducers,
@@ -276,6 +311,10 @@ impl Plan {
             Some(2) => How::Reducer(reducer.to_owned().store()),
             Some(3) => How::Buffer,
             Some(4) => How::Share,
+            Some(5) => How::Collection(Collection::Deque),
+            Some(6) => How::Collection(Collection::DefaultDict),
+            Some(7) => How::Collection(Collection::OrderedDict),
+            Some(8) => How::Collection(Collection::NamedTuple),
             _ => return Err(wrong()),
         };
         Ok(Plan { how, name })

@@ -4,6 +4,12 @@ use crate::attached::Attached;
 use crate::ffi;
 use crate::object::{Borrowed, Owned};
 use crate::raised::{Raised, Result};
+use crate::types::Tuple;
+
+unsafe extern "C" {
+    /// Exported by every version of CPython since 3.3; pyo3-ffi leaves it out.
+    fn _PyObject_GetDictPtr(object: *mut ffi::PyObject) -> *mut *mut ffi::PyObject;
+}
 
 impl<'a, 'py> Borrowed<'a, 'py> {
     /// Whether this is a class.
@@ -24,6 +30,17 @@ impl<'a, 'py> Borrowed<'a, 'py> {
         debug_assert!(self.is_class());
         // SAFETY: a class, says the caller by asking (checked in debug builds); a plain field of it.
         unsafe { (*self.as_ptr().cast::<ffi::PyTypeObject>()).tp_version_tag }
+    }
+
+    /// Whether it has attributes in a `__dict__`, for an object of a type of C whose dict is made when it is needed.
+    ///
+    /// Needs: attached. May run Python: no.
+    pub fn has_own_attributes(self) -> bool {
+        // SAFETY: attached, a live object; the place of its dict is null, or holds null or a dict.
+        unsafe {
+            let place = _PyObject_GetDictPtr(self.as_ptr());
+            !place.is_null() && !(*place).is_null() && ffi::PyDict_Size(*place) != 0
+        }
     }
 
     /// The `__dict__` of an object whose class provides one, without asking the class's own `__getattribute__` or `__dict__`.
@@ -155,6 +172,25 @@ impl<'a, 'py> Borrowed<'a, 'py> {
             }
             Err(raised) => Err(raised),
         }
+    }
+
+    /// The items of an object whose class is a subclass of tuple.
+    ///
+    /// Returns: borrowed. Needs: attached. May run Python: no.
+    ///
+    /// # Safety
+    /// It is one, and complete.
+    pub unsafe fn tuple_items(self) -> &'a [Borrowed<'a, 'py>] {
+        // SAFETY: instances of subclasses begin as tuples do, and nothing but that is read.
+        unsafe { Tuple::from_object(self).items() }
+    }
+
+    /// The pairs of an object whose class is a subclass of dict, as a list; SystemError for any other.
+    ///
+    /// Returns: owned. Needs: attached. May run Python: no.
+    pub fn dict_pairs(self) -> Result<Owned<'py>> {
+        // SAFETY: attached, a live object, which the call looks at.
+        unsafe { Owned::from_result(self.py(), ffi::PyDict_Items(self.as_ptr())) }
     }
 
     /// `list(self)`.

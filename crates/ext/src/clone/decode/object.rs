@@ -140,7 +140,7 @@ impl<'a, 'py> Walk<'a, 'py> {
             _ => {
                 let object = frame.container.clone();
                 match nth(parts, index - 2) {
-                    Parts::ITEMS => extend(object.borrow(), part.borrow())?,
+                    Parts::ITEMS => self.extend(object.borrow(), part.borrow())?,
                     Parts::PAIRS => set_pairs(object.borrow(), part.borrow())?,
                     Parts::SETTER => frame.key = Some(part),
                     _ => match frame.key.take() {
@@ -163,6 +163,25 @@ impl<'a, 'py> Walk<'a, 'py> {
             remembered.object = Some(frame.container.clone());
             remembered.complete = true;
         }
+    }
+
+    /// `object.extend(items)`, or `append` one after another.
+    fn extend(&self, object: Borrowed<'_, 'py>, items: Borrowed<'_, 'py>) -> Result<()> {
+        let name = self.state.plans.helpers(self.py)?.extend.get(self.py);
+        let extend = match object.own_attr(name)? {
+            Some(extend) => Some(extend),
+            None => object.attr_if_any(c"extend")?,
+        };
+        if let Some(extend) = extend {
+            extend.borrow().call(&[items])?;
+            return Ok(());
+        }
+        let append = object.attr(c"append")?;
+        let iterator = items.iter()?;
+        while let Some(item) = iterator.borrow().next()? {
+            append.borrow().call(&[item.borrow()])?;
+        }
+        Ok(())
     }
 
     /// Gives an object its state, as `pickle` would.
@@ -200,20 +219,6 @@ fn nth(parts: Parts, index: usize) -> Parts {
         .filter(|part| parts.has(*part))
         .nth(index)
         .unwrap_or(Parts::STATE)
-}
-
-/// `object.extend(items)`, or `append` one after another.
-fn extend(object: Borrowed<'_, '_>, items: Borrowed<'_, '_>) -> Result<()> {
-    if let Some(extend) = object.attr_if_any(c"extend")? {
-        extend.borrow().call(&[items])?;
-        return Ok(());
-    }
-    let append = object.attr(c"append")?;
-    let iterator = items.iter()?;
-    while let Some(item) = iterator.borrow().next()? {
-        append.borrow().call(&[item.borrow()])?;
-    }
-    Ok(())
 }
 
 /// `object[key] = value` for keys and values in turn.

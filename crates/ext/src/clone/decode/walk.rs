@@ -287,8 +287,9 @@ impl<'a, 'py> Walk<'a, 'py> {
             if self.hashed_from == usize::MAX && outer.hashes_child() {
                 self.hashed_from = depth;
             }
-            if depth >= DEPTH_LIMIT || depth.saturating_sub(self.hashed_from) >= HASHED_DEPTH_LIMIT
-            {
+            // An object that a call rebuilds and the tuple of its arguments are one level to the writer.
+            let hashed_depth = depth.saturating_sub(self.hashed_from);
+            if depth >= 2 * DEPTH_LIMIT || hashed_depth >= 2 * HASHED_DEPTH_LIMIT {
                 return Err(Failure::structure("its containers are nested too deep"));
             }
         }

@@ -11,7 +11,7 @@ use super::sink::Met;
 use super::walk::{Call, Frame, Items, Walk};
 use super::{Refusal, Written};
 use crate::clone::memory::Memory;
-use crate::clone::plans::{How, Plan, Plans, items};
+use crate::clone::plans::{Collection, How, Plan, Plans, items};
 use crate::clone::share;
 
 /// Memory of at least this many bytes travels beside the message instead of inside of it.
@@ -34,8 +34,12 @@ impl<'a, 'py> Walk<'a, 'py, '_> {
         }
         let index = self.met(object.ty())?;
         let plan = &self.sink.classes[index].plan;
-        if let How::Plain { has_dict, .. } = plan.how {
-            return self.instance(object, index, has_dict);
+        match plan.how {
+            How::Plain { has_dict, .. } => return self.instance(object, index, has_dict),
+            How::Collection(kind) if !self.sink.runs_python => {
+                return self.collection(object, kind);
+            }
+            _ => {}
         }
         if !self.sink.runs_python {
             return Err(Box::new(Refusal::RunPython));
@@ -44,7 +48,7 @@ impl<'a, 'py> Walk<'a, 'py, '_> {
         match &plan.how {
             How::Buffer => self.memory(object),
             How::Share => self.shared(object),
-            How::Reduce | How::Plain { .. } => self.taken_apart(object, None),
+            How::Reduce | How::Plain { .. } | How::Collection(_) => self.taken_apart(object, None),
             How::Reducer(reducer) => {
                 let reducer = reducer.get(object.py()).to_owned();
                 self.taken_apart(object, Some(reducer.borrow()))
@@ -258,6 +262,73 @@ impl<'a, 'py> Walk<'a, 'py, '_> {
         Ok(())
     }
 
+    /// Writes the head of an object of `collections`, as its own reduction would, in a walk that runs no Python code.
+    fn collection(&mut self, object: Borrowed<'a, 'py>, kind: Collection) -> Written<'a, 'py, ()> {
+        if let Some(earlier) = self.sink.memo.get(object.as_ptr().addr()) {
+            self.sink.writer.reference(earlier);
+            return Ok(());
+        }
+        if self.is_being_called(object) {
+            // What it is made of holds it: the other walk knows every object, and ends.
+            return Err(Box::new(Refusal::RunPython));
+        }
+        let py = object.py();
+        let class = object.ty();
+        let none = py.none();
+        let create = |items: &[Borrowed<'_, 'py>]| Tuple::create(py, items);
+        match kind {
+            Collection::NamedTuple => {
+                // SAFETY: its plan says that it is of a subclass of tuple; whatever Python code could hand over is complete.
+                let fields = unsafe { object.tuple_items() };
+                self.rebuilt(object, class, fields, Parts::NONE.with(Parts::BARE), &[])
+            }
+            Collection::Deque => {
+                let name = self.sink.state.plans.helpers(py)?.max_length.get(py);
+                let length = object.own_attr(name)?;
+                let length = length.as_ref().map_or(none, Owned::borrow);
+                let arguments = if length.is_none() {
+                    create(&[])?
+                } else {
+                    let nothing = create(&[])?;
+                    create(&[nothing.borrow(), length])?
+                };
+                let arguments = self.sink.keep(arguments);
+                self.call(object, class, arguments, &[none, object])
+            }
+            Collection::DefaultDict => {
+                let name = self.sink.state.plans.helpers(py)?.default_factory.get(py);
+                let factory = object.own_attr(name)?;
+                let factory = factory.as_ref().map_or(none, Owned::borrow);
+                let arguments = if factory.is_none() {
+                    create(&[])?
+                } else {
+                    create(&[factory])?
+                };
+                let arguments = self.sink.keep(arguments);
+                let pairs = self.sink.keep(object.dict_pairs()?);
+                self.call(object, class, arguments, &[none, none, pairs])
+            }
+            Collection::OrderedDict => {
+                if object.has_own_attributes() {
+                    return Err(Box::new(Refusal::RunPython));
+                }
+                let arguments = self.sink.keep(create(&[])?);
+                // In its own order, which is not that of the dict that it is, too.
+                let pairs = self.sink.keep(object.call_method(c"items", &[])?);
+                self.call(object, class, arguments, &[none, none, pairs])
+            }
+        }
+    }
+
+    /// Whether the arguments of this object are being written.
+    fn is_being_called(&self, object: Borrowed<'a, 'py>) -> bool {
+        let met_once = object.has_one_reference() && !object.is(self.sink.root);
+        !met_once
+            && self.frames.iter().any(|frame| {
+                matches!(frame, Frame::Items { of: Items::Call(call), .. } if call.object.is(object))
+            })
+    }
+
     /// Writes the head of an object that Python code takes apart.
     fn taken_apart(
         &mut self,
@@ -329,6 +400,18 @@ impl<'a, 'py> Walk<'a, 'py, '_> {
             parts = parts.with(Parts::BARE);
             (callable, arguments) = (*class, rest);
         }
+        self.rebuilt(object, callable, arguments, parts, rest)
+    }
+
+    /// As [`call`](Self::call), for a callable and arguments that are as they are written.
+    fn rebuilt(
+        &mut self,
+        object: Borrowed<'a, 'py>,
+        callable: Borrowed<'a, 'py>,
+        arguments: &'a [Borrowed<'a, 'py>],
+        mut parts: Parts,
+        rest: &[Borrowed<'a, 'py>],
+    ) -> Written<'a, 'py, ()> {
         let mut following = Vec::new();
         let part = |index: usize| rest.get(index).copied().filter(|part| !part.is_none());
         if let Some(items) = part(1) {
@@ -337,8 +420,7 @@ impl<'a, 'py> Walk<'a, 'py, '_> {
             following.push(items);
         }
         if let Some(pairs) = part(2) {
-            let helper = self.sink.state.plans.helpers(py)?.flattened.get(py);
-            let pairs = self.asked(object, helper.call(&[pairs]))?;
+            let pairs = self.asked(object, flattened(&self.sink.state.plans, pairs))?;
             parts = parts.with(Parts::PAIRS);
             following.push(pairs);
         }
@@ -405,6 +487,13 @@ impl<'a, 'py> Walk<'a, 'py, '_> {
     /// The callable and the arguments of an object are written: from here on it can be referred to.
     #[cold]
     pub(super) fn called(&mut self, call: Call<'a, 'py>) {
+        if !self.sink.runs_python
+            && call.object.has_one_reference()
+            && !call.object.is(self.sink.root)
+        {
+            // W2: it is not met again.
+            return;
+        }
         let address = call.object.as_ptr().addr();
         let Some(earlier) = self.sink.memo.note(address, call.head) else {
             return;
@@ -418,6 +507,27 @@ impl<'a, 'py> Walk<'a, 'py, '_> {
             self.frames.pop();
         }
     }
+}
+
+/// Keys and values in turn, of pairs.
+fn flattened<'py>(plans: &Plans, pairs: Borrowed<'_, 'py>) -> Result<Owned<'py>> {
+    let py = pairs.py();
+    let list = pairs.to_list()?;
+    let all = match Exact::of(list.borrow()) {
+        Exact::List(list) => list.to_tuple()?,
+        _ => return plans.helpers(py)?.flattened.get(py).call(&[pairs]),
+    };
+    let mut flat = Vec::new();
+    for &pair in items(all.borrow()).unwrap_or_default() {
+        match items(pair) {
+            Some(&[key, value]) => flat.extend([key, value]),
+            _ => {
+                let helper = plans.helpers(py)?.flattened.get(py);
+                return helper.call(&[list.borrow()]);
+            }
+        }
+    }
+    Tuple::create(py, &flat)?.borrow().to_list()
 }
 
 /// What the object says that it is made of.

@@ -150,7 +150,8 @@ impl<'py> Frame<'_, 'py> {
 ///   object are written once: at its first visit, if it has several references (the memo knows it at the second), and at its
 ///   only one, if it has a single reference. An object inside the graph that has a single reference is reached by that one:
 ///   so it is visited once, and need not be in the memo. The root alone is also reached from outside the graph, perhaps
-///   without a reference of its own; hence it is compared by address. In a walk that runs Python code references may come up
+///   without a reference of its own; hence it is compared by address. An object of `collections` is in the memo when its
+///   arguments are written: where these hold it, the walk begins anew. In a walk that runs Python code references may come up
 ///   anywhere: there the memo knows every object.
 pub(super) struct Walk<'a, 'py, 'm> {
     pub(super) sink: Sink<'a, 'py, 'm>,
