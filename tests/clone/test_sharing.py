@@ -93,7 +93,8 @@ def play(module: str, run_child: RunChild) -> Callable[..., str]:
             + "".join(f"{name} = {value!r}\n" for name, value in values.items())
         )
         code, out, err = run_child(source + _dedented(script))
-        assert (code, err) == (0, ""), err
+        assert code == 0, err
+        assert "Traceback" not in err, err
         return out
 
     return run
