@@ -499,5 +499,5 @@ def _stamp(file: str) -> str:
 
 
 def _texts(items: Iterable[Any]) -> list[str]:
-    """Exact strings, which alone `marshal` takes; `sys.path` and `sys.argv` may hold anything, which counts for nothing."""
+    """Exact strings, which alone `marshal` takes; what else `sys.path` and `sys.argv` hold counts for nothing."""
     return [str(os.fsdecode(item)) for item in items if isinstance(item, (str, bytes, os.PathLike))]
