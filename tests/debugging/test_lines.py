@@ -58,7 +58,7 @@ PROGRAM = """
             host.close()
 """
 THREADS = 2 if sys._is_gil_enabled() else 0
-"""Threads of each interpreter that print beside its own: without a GIL, a `print` of one does not wait for another's."""
+"""Threads of each interpreter that print beside its own: without a GIL, one `print` does not wait for another."""
 
 LINE = re.compile(r"(?P<who>\w+)-(?P<number>\d+)-x*\|")
 
