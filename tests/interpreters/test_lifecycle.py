@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -201,6 +202,39 @@ def test_a_cancelled_import_leaves_the_import_system_whole() -> None:
         task.join(timeout=30)
         assert task.done()
         assert atoll.run(check)
+
+
+def test_a_task_that_does_nothing_but_import_is_cancelled(tmp_path: Path) -> None:
+    folders = []
+    for number in range(300):
+        folders.append(str(tmp_path / str(number)))
+        Path(folders[-1]).mkdir()
+
+    def search(started: atoll.Sender[int]) -> None:
+        import sys
+        from contextlib import suppress
+
+        sys.path[:0] = folders
+        try:
+            started.send(1)
+            while True:
+                with suppress(ImportError):
+                    import no_such_island  # type: ignore[import-not-found]  # noqa: F401
+        finally:
+            del sys.path[: len(folders)]
+
+    def decode(text: str) -> object:
+        import json
+
+        return json.loads(text)
+
+    started = atoll.Channel[int]()
+    task = atoll.spawn(search, started.sender)
+    started.recv(timeout=30)
+    task.cancel()
+    task.join(timeout=30)
+    assert task.cancelled()
+    assert atoll.run(decode, "[1]") == [1]
 
 
 def test_a_cancellation_that_a_finalizer_swallows_is_thrown_again() -> None:

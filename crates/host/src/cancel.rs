@@ -8,7 +8,9 @@
 //!   imported whole again. Whoever throws looks first and comes back later (`Errand::run`); while it looks it holds the
 //!   GIL, so the thread cannot move on meanwhile. (Without a GIL it would have to stop it first: there it throws at once.)
 //!   A module that goes on for longer than `IMPORT_PATIENCE`, or that stands in the way of a host's end, is broken off
-//!   all the same, but not while the import system itself is at work.
+//!   all the same, but not in the part of the import system that takes the locks. In the other part, which looks for files and
+//!   reads them, the thread notices the exception before it leaves the function that it is in: it gave the GIL away in a call of
+//!   that function.
 //! - in a finalizer or a weak reference's callback, where exceptions are reported and dropped. That is noticed when the
 //!   exception arrives ([`arrived_in_vain`]), and it is thrown once more, a little later.
 
@@ -70,8 +72,7 @@ impl Errand {
         let patience = Deadline::after(IMPORT_PATIENCE);
         loop {
             let is_patient = !patience.has_passed() && !self.host_is_closing();
-            let frames = if is_patient { FRAMES_LOOKED_AT } else { 1 };
-            let Some(all_thrown) = self.visit(frames) else {
+            let Some(all_thrown) = self.visit(is_patient) else {
                 return;
             };
             let wait = if !all_thrown {
@@ -120,12 +121,12 @@ impl Errand {
     }
 
     /// Enters the interpreter and throws wherever it can be done now. `None`: the interpreter is gone.
-    fn visit(&mut self, frames: usize) -> Option<bool> {
+    fn visit(&mut self, is_patient: bool) -> Option<bool> {
         let visitor = self.inhabited.engine().visit_host(self.host)?;
         // SAFETY: the host, and so its interpreter, lives as long as `visitor`, which outlives the visit (S1 of `inhabited`).
         let visit = unsafe { self.inhabited.interpreter().enter() };
         let thrown = self
-            .throw(visit.attached(), frames)
+            .throw(visit.attached(), is_patient)
             .unwrap_or_else(|raised| {
                 raised.write_unraisable(None);
                 true
@@ -135,14 +136,14 @@ impl Errand {
         Some(thrown)
     }
 
-    fn throw(&mut self, py: Attached<'_>, frames: usize) -> Result<bool> {
+    fn throw(&mut self, py: Attached<'_>, is_patient: bool) -> Result<bool> {
         let class = py.import(c"atoll._native")?;
         let class = class.borrow().attr(c"CancellationArrives")?;
         // From here on only C code runs, so the GIL stays here and the other threads where they are.
         let mut all_thrown = true;
         for task in &self.tasks {
             if let Phase::Running(thread) = task.phase()
-                && self.is_importing(py, thread, frames)?
+                && self.is_importing(py, thread, is_patient)?
             {
                 all_thrown = false;
                 continue;
@@ -166,8 +167,8 @@ impl Errand {
         Ok(all_thrown)
     }
 
-    /// Whether the import system stands among the innermost `frames` of a thread that runs a task.
-    fn is_importing(&self, py: Attached<'_>, thread: u64, frames: usize) -> Result<bool> {
+    /// Whether a thread that runs a task is in the middle of an import; without patience, of taking an import's locks.
+    fn is_importing(&self, py: Attached<'_>, thread: u64, is_patient: bool) -> Result<bool> {
         if FREE_THREADED {
             return Ok(false);
         }
@@ -176,8 +177,12 @@ impl Errand {
         };
         // SAFETY: the thread runs a task, so it has not left its state; this thread holds the GIL.
         let innermost = unsafe { state.frame(py) };
-        for frame in Innermost::from(innermost).take(frames) {
-            if Code::of(frame?.borrow())?.imports() {
+        for frame in Innermost::from(innermost) {
+            let code = Code::of(frame?.borrow())?;
+            if !is_patient {
+                return Ok(code.locks_imports());
+            }
+            if code.imports() {
                 return Ok(true);
             }
         }
@@ -262,6 +267,10 @@ impl Code {
 
     fn imports(&self) -> bool {
         self.file.starts_with("<frozen importlib.")
+    }
+
+    fn locks_imports(&self) -> bool {
+        self.file == "<frozen importlib._bootstrap>"
     }
 }
 
