@@ -140,12 +140,12 @@ def _classes_on(pdb_class: Any) -> tuple[Any, Any]:
     class HostDebugger(TakesTurns):
         """For every other thread, in whatever interpreter."""
 
-        wants_ctrl_c = True
         _raised_in: FrameType | None = None
         """Where an exception was raised last, as long as no line has been executed since."""
 
         def __init__(self) -> None:
             self.keyboard = _Keyboard()
+            self.wants_ctrl_c = os.isatty(0)  # else who interrupts the program means the program
             more = {"backend": "settrace"} if sys.version_info >= (3, 14) else {}
             super().__init__(stdin=self.keyboard, stdout=_screen(), skip=["atoll", "atoll.*"], nosigint=True, **more)
             self.prompt = f"(Pdb {_who()}) "

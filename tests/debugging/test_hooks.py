@@ -6,9 +6,11 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.conftest import Child
 
 import atoll
 
@@ -108,3 +110,23 @@ def test_arguments_that_pdb_does_not_take_are_refused(kind: str) -> None:
 
     with pytest.raises(TypeError, match="unknown"):
         atoll.run(work, kind=kind)
+
+
+def test_an_interruption_is_the_programs_where_no_terminal_is(start_child: Callable[[str], Child], kind: str) -> None:
+    child = start_child(f"""
+        import atoll
+
+        def work():
+            breakpoint()
+
+        if __name__ == "__main__":
+            try:
+                atoll.run(work, kind={kind!r})
+            except KeyboardInterrupt:
+                print("interrupted")
+    """)
+    child.wait_for_line("-> breakpoint()")
+    child.interrupt()
+    code, out, errors = child.end()
+    assert code == 0, errors
+    assert "interrupted" in out
