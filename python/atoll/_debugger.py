@@ -20,6 +20,7 @@ from typing import Any
 
 from . import _agent, _native
 from ._errors import Cancellation
+from ._exit import MAIN_HOST
 
 _UNDER_TASKS = frozenset(["atoll._agent", "atoll._rules", "atoll._async_tasks", "atoll._pool.worker"])
 """Modules that call the functions of tasks: what lies beyond them is nobody's to step into."""
@@ -38,46 +39,67 @@ def chosen_hook() -> Callable[..., Any]:
 def set_trace(*, header: str | None = None, **more: Any) -> None:
     """Stop in the calling frame, as `pdb.set_trace` does, as soon as the terminal is free."""
     frame = sys._getframe(1)
+    if getattr(_here, "is_talking", False):
+        return  # a command of the debugger has called what has a breakpoint; nothing is traced in there
     debugger = _debugger_here()
     debugger.header = header
     debugger.set_trace(frame, **more)
 
 
+_here = threading.local()
+"""Whether this thread is at the prompt."""
+
+
 def _debugger_here() -> Any:
-    """This thread's debugger: the one that has been at work in the task already, with its breakpoints, or a new one."""
-    is_main = _native.current_host() == 1 and threading.current_thread() is threading.main_thread()
-    made = _classes or _make_classes()
-    if is_main:
-        return made[0].again()
-    return made[1]()
+    """A debugger for this thread."""
+    global _classes
+    with _readline_hidden:
+        if _classes is None:
+            _classes = _make_classes()
+        of_main_thread, of_others = _classes
+        if _native.current_host() == MAIN_HOST and threading.current_thread() is threading.main_thread():
+            return of_main_thread.again()
+        return of_others()
 
 
+class _ReadlineHidden:
+    """While somebody is in here, `readline` cannot be imported, but by the main interpreter.
+
+    Each copy of that library would take hold of the terminal, and of a signal, for itself.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if _native.current_host() != MAIN_HOST:
+                sys.modules.setdefault("readline", None)  # type: ignore[arg-type]
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0 and sys.modules.get("readline", self) is None:
+                del sys.modules["readline"]
+
+
+_readline_hidden = _ReadlineHidden()
 _classes: tuple[Any, Any] | None = None
 
 
 def _make_classes() -> tuple[Any, Any]:
     """`pdb` costs 20 ms to import, so it is imported when somebody stops."""
-    global _classes
-    is_main_interpreter = _native.current_host() == 1
-    # Each copy of the readline library would take hold of the terminal and of a signal for itself.
-    hide = not is_main_interpreter and "readline" not in sys.modules
-    if hide:
-        sys.modules["readline"] = None  # type: ignore[assignment]
-    try:
-        _classes = _classes_on(__import__("pdb").Pdb)
-    finally:
-        if hide:
-            sys.modules.pop("readline", None)
-    return _classes
+    pdb_class: Any = __import__("pdb").Pdb
 
-
-def _classes_on(pdb_class: Any) -> tuple[Any, Any]:
     class TakesTurns(pdb_class):  # type: ignore[misc]
         """A pdb that talks only when it is its turn."""
 
         wants_ctrl_c = False
         header: str | None = None
         _turn = 0
+        _continues = False
 
         def user_line(self, frame: FrameType) -> None:
             self._talk(super().user_line, frame)
@@ -98,13 +120,17 @@ def _classes_on(pdb_class: Any) -> tuple[Any, Any]:
 
         def _talk(self, stop: Callable[..., None], *args: Any) -> None:
             self._turn = _native.take_terminal(self._turn, self.wants_ctrl_c)
+            _here.is_talking = True
+            self._continues = False
             try:
                 self._say_hello()
                 stop(*args)
             except BaseException:
                 self.end()
                 raise
-            if self.quitting or self.stoplineno == -1:
+            finally:
+                _here.is_talking = False
+            if self.quitting or self._continues:
                 self.go_on()
             else:
                 _native.leave_terminal(self._turn)
@@ -113,6 +139,10 @@ def _classes_on(pdb_class: Any) -> tuple[Any, Any]:
             header, self.header = self.header, None
             if header is not None:
                 self.message(header)
+
+        def set_continue(self) -> None:
+            super().set_continue()
+            self._continues = True
 
         def go_on(self) -> None:
             """The code goes on by itself: others may talk."""
@@ -205,7 +235,8 @@ def _classes_on(pdb_class: Any) -> tuple[Any, Any]:
             """A command that reads (`interact`, `clear`, `!input()`) reads from the same keyboard."""
             before, sys.stdin = sys.stdin, self.keyboard
             try:
-                return super().onecmd(line)
+                with _readline_hidden:
+                    return super().onecmd(line)
             finally:
                 sys.stdin = before
 

@@ -492,6 +492,61 @@ def test_breakpoints_end_with_the_interpreter_in_which_they_were_set(at_terminal
     assert terminal.end() == 0
 
 
+def test_return_goes_to_the_end_of_a_coroutine(at_terminal: Start, kind: str) -> None:
+    terminal = at_terminal(f"""
+        import atoll
+
+        async def inner():
+            import asyncio
+            breakpoint()
+            await asyncio.sleep(0.01)
+            return 42
+
+        async def work():
+            value = await inner()
+            return value
+
+        if __name__ == "__main__":
+            print("result:", atoll.run(work, kind={kind!r}))
+    """)
+    terminal.prompt(f"{kind}-2 task-1")
+    terminal.enter("r")
+    shown = terminal.prompt(f"{kind}-2 task-1")
+    assert "work()" in shown
+    terminal.enter("n")
+    assert "return value" in terminal.prompt(f"{kind}-2 task-1")
+    terminal.enter("r")
+    terminal.until("result: 42")
+    assert terminal.end() == 0
+
+
+def test_a_breakpoint_that_a_command_comes_to_is_passed_over(at_terminal: Start, kind: str) -> None:
+    terminal = at_terminal(f"""
+        import atoll
+
+        def helper():
+            breakpoint()
+            return 6
+
+        def work():
+            mine = helper  # what a function does not use does not travel with it
+            breakpoint()
+            return 7
+
+        if __name__ == "__main__":
+            print("result:", atoll.run(work, kind={kind!r}))
+    """)
+    terminal.prompt(f"{kind}-2 task-1")
+    terminal.enter("p helper() * 2, 'readline' in __import__('sys').modules and __import__('sys').modules['readline']")
+    terminal.until("(12, None)")
+    terminal.prompt(f"{kind}-2 task-1")
+    terminal.enter("n")
+    assert "return 7" in terminal.prompt(f"{kind}-2 task-1")
+    terminal.enter("c")
+    terminal.until("result: 7")
+    assert terminal.end() == 0
+
+
 def test_a_thread_of_the_main_interpreter_has_ctrl_c_at_its_prompt_as_well(at_terminal: Start) -> None:
     terminal = at_terminal("""
         import atoll, threading
