@@ -147,7 +147,7 @@ enum Stopped<'py> {
 }
 
 /// One walk from the root.
-#[inline(always)]
+#[inline(never)] // There are two callers, and one copy is what the processor is to keep.
 fn attempt<'py>(
     state: &State,
     object: Borrowed<'_, 'py>,
@@ -206,6 +206,7 @@ fn attempt<'py>(
 }
 
 /// The message, in memory of its own.
+#[inline(always)]
 fn packed(writer: &mut Writer, ends: Vec<End>, regions: Vec<Region>) -> Message {
     let bytes = writer.as_bytes();
     if !regions.is_empty() {

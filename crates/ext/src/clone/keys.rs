@@ -134,7 +134,7 @@ impl Keys {
     ///
     /// # Safety
     /// `data` is ASCII and at most [`LONGEST`](Self::LONGEST) bytes long.
-    #[inline]
+    #[inline(always)]
     pub(super) unsafe fn text<'py>(
         &mut self,
         py: Attached<'py>,
@@ -142,14 +142,32 @@ impl Keys {
         driven_out: &mut Vec<Owned<'py>>,
     ) -> Result<Owned<'py>> {
         let content = Content::of(data);
-        let Set([first, second]) = &mut self.sets[content.set()];
-        for place in [&*first, &*second] {
+        let set = content.set();
+        let Set([first, second]) = &self.sets[set];
+        for place in [first, second] {
             if let Some(text) = &place.text
                 && place.content.equals(content)
             {
                 return Ok(text.get(py).to_owned());
             }
         }
+        // SAFETY: by the caller.
+        unsafe { self.newcomer(py, data, content, driven_out) }
+    }
+
+    /// A new `str`, in the place of the older one of its set.
+    ///
+    /// # Safety
+    /// As for [`text`](Self::text).
+    #[cold]
+    unsafe fn newcomer<'py>(
+        &mut self,
+        py: Attached<'py>,
+        data: &[u8],
+        content: Content,
+        driven_out: &mut Vec<Owned<'py>>,
+    ) -> Result<Owned<'py>> {
+        let Set([first, second]) = &mut self.sets[content.set()];
         // SAFETY: ASCII, says the caller.
         let text = unsafe { Text::create(py, TextWidth::Ascii, data)? };
         let newest = Place {

@@ -20,8 +20,8 @@ impl<'a, 'py> Walk<'a, 'py> {
         match item.token {
             Token::Instance(number, attributes) => {
                 let class = self.classes.get(number);
-                let class =
-                    class.ok_or(Failure::structure("a class has a number that none has"))?;
+                let class = class
+                    .ok_or_else(|| Failure::structure("a class has a number that none has"))?;
                 let object = class.borrow().bare(self.state_of_nothing()?.borrow())?;
                 let memo = self.remember(item, Some(object.clone()), true);
                 self.enter(Frame {
@@ -49,9 +49,9 @@ impl<'a, 'py> Walk<'a, 'py> {
             }
             Token::Buffer { index, readonly } => {
                 let region = self.regions.get_mut(index).and_then(Option::take);
-                let region = region.ok_or(Failure::structure(
-                    "it names a region that did not come with it",
-                ))?;
+                let region = region.ok_or_else(|| {
+                    Failure::structure("it names a region that did not come with it")
+                })?;
                 let object = if region.share().is_some() {
                     share::capsule(py, region)?
                 } else {
@@ -121,7 +121,8 @@ impl<'a, 'py> Walk<'a, 'py> {
             1 if parts.has(Parts::REPLACED) => {}
             1 => {
                 let callable = frame.key.take();
-                let callable = callable.ok_or(Failure::structure("an object has no callable"))?;
+                let callable =
+                    callable.ok_or_else(|| Failure::structure("an object has no callable"))?;
                 let object = if parts.has(Parts::BARE) {
                     callable.borrow().bare(part.borrow())?
                 } else {

@@ -383,9 +383,9 @@ impl<'a, 'py> Walk<'a, 'py> {
 
     fn end(&mut self, index: usize) -> Step<Owned<'py>> {
         let end = self.ends.get_mut(index).and_then(Option::take);
-        let end = end.ok_or(Failure::structure(
-            "it names a channel end that did not come with it",
-        ))?;
+        let end = end.ok_or_else(|| {
+            Failure::structure("it names a channel end that did not come with it")
+        })?;
         Ok(channel::wrap(self.py, self.state, end)?)
     }
 

@@ -22,7 +22,7 @@ const LOADER: (&str, &str) = ("atoll._clone", "load_shipped");
 
 impl<'a, 'py> Walk<'a, 'py, '_> {
     /// Writes an object of any type, or its head.
-    #[inline]
+    #[inline(never)]
     pub(super) fn object(&mut self, object: Borrowed<'a, 'py>) -> Written<'a, 'py, ()> {
         self.sink.has_objects = true;
         if object.is_class() {

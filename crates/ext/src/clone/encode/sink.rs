@@ -160,13 +160,21 @@ impl<'a, 'py> Sink<'a, 'py, '_> {
     }
 
     /// Whether the object was met before; a reference to it is then written, and otherwise it is noted as met here.
-    #[inline]
+    #[inline(always)]
     pub(super) fn repeats(&mut self, object: Borrowed<'a, 'py>) -> bool {
+        // W2: only the root can be met again.
+        let met_once = !self.runs_python && object.has_one_reference();
+        if met_once && object.as_ptr() != self.root.as_ptr() {
+            return false;
+        }
+        self.repeats_noted(object, met_once)
+    }
+
+    #[inline(never)]
+    fn repeats_noted(&mut self, object: Borrowed<'a, 'py>, is_root: bool) -> bool {
         let position = self.writer.position();
-        let earlier = if !self.runs_python && object.has_one_reference() {
-            // W2: only the root can be met again.
-            let is_root = object.as_ptr() == self.root.as_ptr();
-            (is_root && position != Position::ROOT).then_some(Position::ROOT)
+        let earlier = if is_root {
+            (position != Position::ROOT).then_some(Position::ROOT)
         } else {
             self.memo.note(object.as_ptr().addr(), position)
         };

@@ -162,6 +162,7 @@ pub(super) struct Walk<'a, 'py, 'm> {
 }
 
 impl<'a, 'py> Walk<'a, 'py, '_> {
+    #[inline(always)]
     pub(super) fn run(&mut self) -> Written<'a, 'py, ()> {
         if !self.sink.leaf(self.sink.root) {
             self.open(self.sink.root)?;
@@ -243,10 +244,11 @@ impl<'a, 'py> Walk<'a, 'py, '_> {
                 }
                 let dict = sink.still_dict(dict)?;
                 sink.writer.dict(dict.len());
-                let attributes = matches!(
-                    self.frames.last(),
-                    Some(Frame::Items { of: Items::Parts(parts), .. }) if parts.has(Parts::STATE)
-                );
+                let attributes = sink.runs_python
+                    && matches!(
+                        self.frames.last(),
+                        Some(Frame::Items { of: Items::Parts(parts), .. }) if parts.has(Parts::STATE)
+                    );
                 Frame::Dict {
                     dict,
                     position: 0,
@@ -329,7 +331,7 @@ impl<'a, 'py> Walk<'a, 'py, '_> {
         self.enter(frame)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn enter(&mut self, frame: Frame<'a, 'py>) -> Written<'a, 'py, ()> {
         let depth = self.frames.len();
         if let Some(outer) = self.frames.last() {
