@@ -190,6 +190,22 @@ def test_an_error_cancels_the_tasks_that_run(backend: str) -> None:
     assert ended.recv(PATIENCE) == "cancelled"
 
 
+@pytest.mark.parametrize("ahead", [2, 4], ids=["late", "early"])
+def test_an_error_of_what_makes_the_tasks_cancels_those_that_run(backend: str, ahead: int) -> None:
+    started: atoll.Channel[int] = atoll.Channel(None)
+    ended: atoll.Channel[str] = atoll.Channel(None)
+
+    def tasks() -> Iterator[Any]:
+        yield delayed(spin)(started.sender, ended.sender)
+        yield delayed(square)(2)
+        started.recv(PATIENCE)
+        raise LookupError("no more tasks")
+
+    with pytest.raises(LookupError, match="no more tasks"):
+        Parallel(n_jobs=2, backend=backend, batch_size=1, pre_dispatch=ahead)(tasks())
+    assert ended.recv(PATIENCE) == "cancelled"
+
+
 def test_a_timeout_cancels_the_tasks(backend: str) -> None:
     started: atoll.Channel[int] = atoll.Channel(None)
     ended: atoll.Channel[str] = atoll.Channel(None)

@@ -105,7 +105,7 @@ class AtollBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
         # Whoever asks to write gets a copy to write to.
         shares = largest is not None and settings.get("mmap_mode", "r") == "r"
         self.parallel = parallel
-        self._calls[parallel] = _Call(wanted, Snapshots(largest + 1) if shares else None)
+        self._calls[parallel] = _Call(parallel, wanted, Snapshots(largest + 1) if shares else None)
         return n_jobs
 
     def start_call(self) -> None:
@@ -140,7 +140,7 @@ class AtollBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
     def retrieval_context(self) -> Iterator[None]:
         """Wait for the results of this thread's call: joblib itself looks every 10 ms whether they are there."""
         call: _Call | None = getattr(self._thread, "call", None)
-        if call is not None and call.waits and call.futures:
+        if call is not None and call.waits and call.futures and not call.is_aborting():
             call.settled.wait()
         yield
 
@@ -150,8 +150,8 @@ class AtollBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
 
     def abort_everything(self, ensure_ready: bool = True) -> None:  # noqa: ARG002
         """Cancel the tasks of those calls of `Parallel` that want no more; the workers stay."""
-        for parallel, call in list(self._calls.items()):
-            if getattr(parallel, "_aborting", True):
+        for call in list(self._calls.values()):
+            if call.is_aborting():
                 _workers.cancel(call.futures)
 
     def terminate(self) -> None:
@@ -188,7 +188,8 @@ class AtollBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
 class _Call:
     """What is out for one `Parallel`."""
 
-    def __init__(self, wanted: _workers.Wanted, snapshots: Snapshots | None) -> None:
+    def __init__(self, parallel: Any, wanted: _workers.Wanted, snapshots: Snapshots | None) -> None:
+        self._parallel = weakref.ref(parallel)
         self.wanted = wanted
         self.snapshots = snapshots
         self.futures: set[PoolFuture[Any]] = set()
@@ -197,13 +198,17 @@ class _Call:
         self.waits = False
         """Whether joblib wants nothing before all of it is there."""
 
+    def is_aborting(self) -> bool:
+        """Whether nothing more is wanted: an error has come up, in a task or in what makes the tasks."""
+        return bool(getattr(self._parallel(), "_aborting", True))
+
     def forget(self, future: Any) -> None:
         """A batch has ended."""
         self.futures.discard(future)
 
     def look(self, future: Future[Any]) -> None:
         """A batch has ended, and joblib has sent the next one if there is any."""
-        if not self.futures or future.cancelled() or future.exception() is not None:
+        if not self.futures or future.cancelled() or future.exception() is not None or self.is_aborting():
             self.settled.set()
 
 

@@ -94,7 +94,7 @@ def get(wanted: Wanted) -> Workers:
 def room(kind: str) -> int:
     """How many workers there could be. Raises HostUnavailable if there are none and can be none."""
     if _is_forked:
-        raise HostUnavailable("cannot open isolates for joblib (this process was forked: the threads stayed behind)")
+        raise HostUnavailable("cannot open isolates for joblib (this process was forked); call it in the parent")
     if _native.current_host() != MAIN_HOST:
         raise HostUnavailable("cannot open isolates for joblib (this code runs in one); leave n_jobs to the outer call")
     if kind != "isolate":
@@ -102,7 +102,7 @@ def room(kind: str) -> int:
     now = _environment.room()
     if now.reason:
         _environment.check_room()
-    places = now.limit - now.opened + now.parked + sum(workers.pool._max_workers for workers in _pools.values())
+    places = now.limit - now.opened + now.parked + sum(workers.pool._max_workers for workers in list(_pools.values()))
     if places <= 0:
         _environment.check_room()
     return max(places, 1)
