@@ -27,8 +27,16 @@ struct Known {
 /// How instances of a class cross, and the class itself.
 pub(crate) struct Plan {
     pub(super) how: How,
-    /// The module and the qualified name that it is found by, or nothing where it travels by value.
-    pub(super) name: Option<(String, String)>,
+    /// What it is found by, or nothing where it travels by value.
+    pub(super) name: Option<Name>,
+}
+
+/// By which name a class is found.
+pub(super) struct Name {
+    pub(super) module: String,
+    pub(super) qualname: String,
+    /// The same two as `str` objects.
+    texts: [Stored; 2],
 }
 
 pub(super) enum How {
@@ -200,6 +208,9 @@ impl Plans {
         // Held by another thread for a moment on a build without a GIL: what is not shown is kept.
         if let Ok(plans) = self.known.try_lock() {
             for known in plans.values() {
+                if let Some(name) = &known.plan.name {
+                    name.texts.iter().for_each(&mut *visit);
+                }
                 match &known.plan.how {
                     How::Plain {
                         slots: Some(stored),
@@ -219,23 +230,21 @@ impl Plans {
 
 /// Gives back what plans hold. One that a walk is using keeps it for ever: a tuple or a function.
 fn release(py: Attached<'_>, plans: Vec<Arc<Plan>>) {
-    for plan in plans {
-        match Arc::try_unwrap(plan).map(|plan| plan.how) {
-            Ok(
-                How::Plain {
-                    slots: Some(stored),
-                    ..
-                }
-                | How::Reducer(stored),
-            ) => stored.release(py),
-            Ok(
-                How::Plain { slots: None, .. }
-                | How::Reduce
-                | How::Buffer
-                | How::Share
-                | How::Collection(_),
-            )
-            | Err(_) => {}
+    for plan in plans.into_iter().filter_map(Arc::into_inner) {
+        if let Some(name) = plan.name {
+            name.texts.into_iter().for_each(|text| text.release(py));
+        }
+        match plan.how {
+            How::Plain {
+                slots: Some(stored),
+                ..
+            }
+            | How::Reducer(stored) => stored.release(py),
+            How::Plain { slots: None, .. }
+            | How::Reduce
+            | How::Buffer
+            | How::Share
+            | How::Collection(_) => {}
         }
     }
 }
@@ -294,10 +303,13 @@ impl Plan {
         let &[how, module, qualname, has_dict, slots, reducer] = (unsafe { parts.items() }) else {
             return Err(wrong());
         };
-        let name = if module.is_none() {
-            None
-        } else {
-            Some((module.utf8_lossy()?, qualname.utf8_lossy()?))
+        let name = match (Exact::of(module), Exact::of(qualname)) {
+            (Exact::Text(_), Exact::Text(_)) => Some(Name {
+                module: module.utf8_lossy()?,
+                qualname: qualname.utf8_lossy()?,
+                texts: [module, qualname].map(|text| Borrowed::to_owned(text).interned().store()),
+            }),
+            _ => None,
         };
         let how = match small(how) {
             Some(0) => How::Plain {
@@ -324,14 +336,20 @@ impl Plan {
     ///
     /// Needs: attached. May run Python: no.
     pub(super) fn names(&self, class: Borrowed<'_, '_>) -> Result<bool> {
-        match &self.name {
-            None => Ok(false),
-            Some((_, qualname)) if qualname.contains('.') => Ok(true),
-            Some((module, qualname)) => Ok(class
-                .py()
-                .imported(module, qualname)?
-                .is_some_and(|found| found.borrow().is(class))),
+        let Some(name) = &self.name else {
+            return Ok(false);
+        };
+        if name.qualname.contains('.') {
+            return Ok(true);
         }
+        let py = class.py();
+        let [Exact::Text(module), Exact::Text(qualname)] =
+            name.texts.each_ref().map(|text| Exact::of(text.get(py)))
+        else {
+            return Ok(false);
+        };
+        let found = py.imported(module, qualname)?;
+        Ok(found.is_some_and(|found| found.borrow().is(class)))
     }
 }
 
@@ -348,17 +366,18 @@ fn small(object: Borrowed<'_, '_>) -> Option<i64> {
 pub(super) fn find<'py>(
     py: Attached<'py>,
     plans: &Plans,
-    module: &str,
-    qualname: &str,
+    module: Borrowed<'_, 'py>,
+    qualname: Borrowed<'_, 'py>,
+    is_plain: bool,
 ) -> Result<Owned<'py>> {
-    if !qualname.contains('.')
-        && let Some(found) = py.imported(module, qualname)?
+    if is_plain
+        && let (Exact::Text(module), Exact::Text(name)) = (Exact::of(module), Exact::of(qualname))
+        && let Some(found) = py.imported(module, name)?
     {
         return Ok(found);
     }
-    let (module, qualname) = (py.string(module)?, py.string(qualname)?);
     let find = plans.helpers(py)?.find.get(py);
-    find.call(&[module.borrow(), qualname.borrow()])
+    find.call(&[module, qualname])
 }
 
 /// The items of a tuple that Python code made.

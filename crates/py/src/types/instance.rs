@@ -4,7 +4,7 @@ use crate::attached::Attached;
 use crate::ffi;
 use crate::object::{Borrowed, Owned};
 use crate::raised::{Raised, Result};
-use crate::types::Tuple;
+use crate::types::{Text, Tuple};
 
 unsafe extern "C" {
     /// Exported by every version of CPython since 3.3; pyo3-ffi leaves it out.
@@ -225,9 +225,13 @@ impl<'py> Attached<'py> {
     /// What `module.name` is, for a module that is imported already and a plain name in its namespace.
     ///
     /// Returns: owned. Needs: attached. May run Python: no.
-    pub fn imported(self, module: &str, name: &str) -> Result<Option<Owned<'py>>> {
-        let (module, name) = (self.string(module)?, self.string(name)?);
-        let get = |dict: *mut ffi::PyObject, key: &Owned<'py>| -> Result<Option<Owned<'py>>> {
+    pub fn imported(
+        self,
+        module: Text<'_, 'py>,
+        name: Text<'_, 'py>,
+    ) -> Result<Option<Owned<'py>>> {
+        let get = |dict: *mut ffi::PyObject, key: Text<'_, 'py>| -> Result<Option<Owned<'py>>> {
+            let key = key.as_object();
             // SAFETY: attached; a dict and an exact str, whose hash and comparison are CPython's own.
             let found = unsafe { ffi::PyDict_GetItemWithError(dict, key.as_ptr()) };
             if !found.is_null() {
@@ -248,7 +252,7 @@ impl<'py> Attached<'py> {
         if unsafe { ffi::PyDict_CheckExact(modules) } == 0 {
             return Ok(None);
         }
-        let Some(module) = get(modules, &module)? else {
+        let Some(module) = get(modules, module)? else {
             return Ok(None);
         };
         // SAFETY: a live object.
@@ -256,6 +260,6 @@ impl<'py> Attached<'py> {
             return Ok(None);
         }
         // SAFETY: attached, a module; its dict is borrowed from it.
-        get(unsafe { ffi::PyModule_GetDict(module.as_ptr()) }, &name)
+        get(unsafe { ffi::PyModule_GetDict(module.as_ptr()) }, name)
     }
 }

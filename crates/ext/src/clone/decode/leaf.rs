@@ -2,7 +2,7 @@
 
 use std::ptr::NonNull;
 
-use atoll_codec::{Head, Maker, Text as WireText};
+use atoll_codec::{Head, Maker, Text as WireText, Width};
 use atoll_py::types::{Float, Text, TextWidth};
 use atoll_py::{Attached, Borrowed, Owned, Result, ffi};
 
@@ -103,6 +103,14 @@ impl<'py> Key<'_, '_, 'py> {
             }
         }
         self.made_anew(data)
+    }
+
+    /// The `str` of a name, which is mostly short and ASCII.
+    pub(super) fn text(&mut self, text: &str) -> Result<Owned<'py>> {
+        match WireText::new(Width::Ascii, text.as_bytes()) {
+            Some(text) if !text.data().is_empty() => self.made(text),
+            _ => self.py.string(text),
+        }
     }
 
     #[cold]

@@ -5,6 +5,7 @@ use atoll_py::types::{Exact, List, Tuple};
 use atoll_py::{Borrowed, Owned, Result};
 
 use super::frame::{Frame, Kind};
+use super::leaf::Key;
 use super::walk::Walk;
 use super::{Failure, Step};
 use crate::clone::memory::Memory;
@@ -43,7 +44,7 @@ impl<'a, 'py> Walk<'a, 'py> {
                 self.begin_object(item, Kind::Reduced(parts), parts.children())
             }
             Token::Named(module, qualname) => {
-                let found = plans::find(py, &self.state.plans, module, qualname)?;
+                let found = self.named(module, qualname)?;
                 self.remember(item, Some(found.clone()), true);
                 Ok(Some(found))
             }
@@ -62,6 +63,26 @@ impl<'a, 'py> Walk<'a, 'py> {
             }
             _ => Err(Failure::structure("an item is in the wrong place")),
         }
+    }
+
+    /// What is found by this name, whose texts are mostly those of an earlier message.
+    fn named(&mut self, module: &str, qualname: &str) -> Result<Owned<'py>> {
+        let mut keys = Key {
+            py: self.py,
+            state: self.state,
+            keys: &mut self.keys,
+            names: &mut self.names,
+            kept: &mut self.kept,
+        };
+        let is_plain = !qualname.contains('.');
+        let (module, qualname) = (keys.text(module)?, keys.text(qualname)?);
+        plans::find(
+            self.py,
+            &self.state.plans,
+            module.borrow(),
+            qualname.borrow(),
+            is_plain,
+        )
     }
 
     /// Starts an object that does not exist before its first parts do.

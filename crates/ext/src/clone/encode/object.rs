@@ -99,9 +99,9 @@ impl<'a, 'py> Walk<'a, 'py, '_> {
     fn class(&mut self, class: Borrowed<'a, 'py>) -> Written<'a, 'py, ()> {
         let plan = self.plan(class)?;
         if plan.names(class)?
-            && let Some((module, qualname)) = &plan.name
+            && let Some(name) = &plan.name
         {
-            self.sink.writer.named(module, qualname);
+            self.sink.writer.named(&name.module, &name.qualname);
             return Ok(());
         }
         let py = class.py();
