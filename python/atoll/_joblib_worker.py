@@ -62,6 +62,7 @@ def make(parcel: _native.Receiver[list[Call]], nested: Nested) -> list[Any]:
         hook.withdraw()
         for config in configs:
             config.unregister()
+        _end_processes()
 
 
 def _nest(nested: Nested) -> Any:
@@ -70,6 +71,14 @@ def _nest(nested: Nested) -> Any:
 
     name, level, jobs = nested
     return parallel_config(backend=BACKENDS[name](nesting_level=level), n_jobs=jobs)
+
+
+def _end_processes() -> None:
+    """End those that a task had loky start: the thread that waits for them would keep this worker from its end."""
+    loky = sys.modules.get("joblib.externals.loky.reusable_executor")
+    executor = getattr(loky, "_executor", None)
+    if executor is not None:
+        executor.shutdown(wait=True, kill_workers=True)
 
 
 class WhenImported:

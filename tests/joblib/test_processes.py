@@ -169,6 +169,23 @@ def test_without_joblib_the_import_says_what_to_install(run_child: RunChild) -> 
 
 
 @pytest.mark.slow
+def test_processes_that_a_task_starts_end_with_it(run_child: RunChild) -> None:
+    code, out, err = run_child("""
+        import os, time
+        import atoll.joblib
+        from joblib import Parallel, delayed
+
+        def in_processes(number):
+            return Parallel(n_jobs=2, backend="loky")(delayed(abs)(i) for i in range(number))
+
+        if __name__ == "__main__":
+            print(Parallel(n_jobs=2, backend="atoll")(delayed(in_processes)(3) for _ in range(2)))
+    """)
+    assert (code, out.strip()) == (0, "[[0, 1, 2], [0, 1, 2]]"), err
+    assert "still in C code" not in err
+
+
+@pytest.mark.slow
 def test_joblibs_own_backends_stay_as_they_are(run_child: RunChild) -> None:
     code, out, err = run_child("""
         import atoll.joblib
