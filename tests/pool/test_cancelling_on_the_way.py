@@ -38,7 +38,7 @@ class Loop:
 
     def submit(self, number: int) -> None:
         """Have it called with *number*."""
-        self.jobs.send((number, ("name", ("builtins", "abs", *_shipping.new_path()), (), None), (number,), {}, None))
+        self.jobs.send((number, None, (number,), {}, ("name", ("builtins", "abs", *_shipping.new_path()), (), None)))
 
     def strike(self, number: int) -> None:
         """Say that the call is to be cancelled, and cancel the loop, which waits for the verdict, before that comes."""

@@ -33,7 +33,7 @@ from .._errors import Cancellation, ChannelClosed, CloneError
 from .._failures import load_failure
 from .future import PoolFuture
 from .queue import Call
-from .worker import FAILED, OK, STARTED
+from .worker import FAILED, OK, STARTED, number_of_lost
 
 _SMALL_BLOB = 16_384
 """A function of at most so many bytes travels with every call; a larger one waits in a channel to be fetched once."""
@@ -152,7 +152,7 @@ class Client(ABC):
         self.check_open()
         number = next(self._numbers)
         future: PoolFuture[Any] = PoolFuture(self, number, worker, extra.get("timeout") if extra else None)
-        self.send(number, future, (number, shipment, args, kwargs, extra), worker)
+        self.send(number, future, (number, extra, args, kwargs, shipment), worker)
         if extra and "timeout" in extra:
             self.want_collector()
         return future
@@ -252,7 +252,10 @@ class Client(ABC):
         if not self._inbox:
             self._timeouts.clear()
             self._timeouts.append(timeout)
-            next(self._pull)
+            try:
+                next(self._pull)
+            except BaseException as error:
+                self._deal_with_lost(error)
         while self._inbox:
             self._deal_with(self._inbox[0])
             self._inbox.popleft()
@@ -326,6 +329,17 @@ class Client(ABC):
         else:
             self.cancelled += 1
             self.settle(number, entry, CANCELLED_AND_NOTIFIED)
+
+    def _deal_with_lost(self, error: BaseException) -> None:
+        """A result that cannot be rebuilt here is lost; its call ends by the error. Any other error is raised."""
+        lost = number_of_lost(error)
+        if lost is None:
+            raise error
+        number, _ = lost
+        if (entry := self.pending.get(number)) is not None:
+            self.settle(number, entry, FINISHED, None, error)
+        if not isinstance(error, Exception):
+            raise error
 
     def settle(
         self, number: int, entry: Any, state: str, value: Any = None, error: BaseException | None = None

@@ -207,7 +207,7 @@ class Core(Client):
         found = self.queue.take_back({number})
         for call in found:
             with contextlib.suppress(ChannelClosed):  # who asked has ended
-                call[4]["reply"].send_nowait((number, CANCELLED, None, 0))
+                call[1]["reply"].send_nowait((number, CANCELLED, None, 0))
         if not found or type(found[0][3]) is not dict:  # parts of a `map` may be anywhere
             self.strike(number, 0.0)
 

@@ -17,7 +17,7 @@ from typing import Any
 from .._errors import CloneError
 from .._failures import load_failure
 from .client import Client
-from .worker import PART, SPLIT, WHOLE
+from .worker import CANCELLED, PART, SPLIT, WHOLE
 
 _CHUNKS_PER_WORKER = 4
 _LARGEST_CHUNK = 8192
@@ -77,7 +77,7 @@ class Mapping:
         position = self._sent
         self._sent += len(rows)
         try:
-            self._core.send(self._number, self, (self._number, self._shipment, (position, *columns), self._mode, None))
+            self._core.send(self._number, self, (self._number, None, (position, *columns), self._mode, self._shipment))
         except BaseException as error:
             if position:
                 self._core.abandon(self._number)
@@ -97,7 +97,7 @@ class Mapping:
                     self._answered += len(values) + skipped
                     self._parts[position] = (values, failure)
             else:
-                self._error = CancelledError()
+                self._error = CancelledError() if how == CANCELLED else load_failure(value)
             self._changed.notify_all()
             return self._is_complete and self._answered == self._sent
 

@@ -48,10 +48,10 @@ class NestedClient(Client):
         pass  # a queue that is closed says so
 
     def put(self, call: Call, worker: int | None) -> None:  # noqa: ARG002
-        number, shipment, args, kwargs, extra = call
+        number, extra, args, kwargs, shipment = call
         extra = {**(extra or {}), "reply": self.results.sender}
         try:
-            self.jobs.send_nowait((number, shipment, args, kwargs, extra))
+            self.jobs.send_nowait((number, extra, args, kwargs, shipment))
         except ChannelClosed:
             raise RuntimeError(
                 f"cannot schedule new futures after shutdown (pool {self.name!r} takes no more calls); "

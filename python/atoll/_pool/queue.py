@@ -19,6 +19,7 @@ from typing import Any
 
 from .. import _native
 from .._errors import ChannelClosed, ChannelEmpty
+from .worker import number_of_lost, unreadable
 
 _FED = 64
 """So many are in the channel when others are behind it."""
@@ -99,7 +100,13 @@ def drain(channel: _native.Channel[Any], numbers: set[int] | None) -> tuple[list
     while len(channel):
         try:
             call = channel.recv_nowait()
-        except (ChannelEmpty, ChannelClosed):
-            break
+        except BaseException as error:
+            lost = number_of_lost(error)
+            if lost is not None:
+                call = unreadable(*lost, error)
+            elif isinstance(error, (ChannelEmpty, ChannelClosed)):
+                break
+            else:
+                raise
         (found if call is not None and (numbers is None or call[0] in numbers) else kept).append(call)
     return found, kept

@@ -2,7 +2,7 @@
 
 # Protocol
 
-A call is `(number, shipment, args, kwargs, extra)`, in the queue that all workers share or in the worker's own. What
+A call is `(number, extra, args, kwargs, shipment)`, in the queue that all workers share or in the worker's own. What
 goes back over `results` is `(number, how, value, position)`; `how` is one of the words below. Before anything else is
 done with a call, its number goes to `starts`, which nobody waits for: there the pool reads who is at work on what.
 
@@ -101,7 +101,7 @@ def serve(worker: int, settings: Settings, channels: tuple[Any, ...]) -> str:
     except Cancellation:
         # In the loop's own code: the call in hand, if it was begun, has been answered or is answered now (W2).
         if hand and hand[0][1] is not None and begun == [hand[0][1][0]]:
-            _answer(results, hand[0][1][4], (begun[0], CANCELLED, None, 0))
+            _answer(results, hand[0][1][1], (begun[0], CANCELLED, None, 0))
             hand.clear()
         return "struck"
 
@@ -170,18 +170,22 @@ class _Loop:
                 try:
                     if next(take, self) is self:
                         return "closed"
-                except ChannelClosed as closed:
+                except BaseException as error:
+                    if self.is_unreadable(error):
+                        continue
+                    if not isinstance(error, ChannelClosed):
+                        raise
                     if worker < 0:
                         return "closed"  # the hand is needed no more
                     # The other queue may hold calls yet: they come out one by one until it is closed, too.
-                    other = self.own if closed.case is self.jobs else self.jobs
+                    other = self.own if error.case is self.jobs else self.jobs
                     take = map(hand.append, zip(repeat(other), other))
                     continue
             call = hand[0][1]
             if call is None:
                 hand.clear()
                 return "retired"
-            number, shipment, args, kwargs, extra = call
+            number, extra, args, kwargs, shipment = call
             starts.send_nowait((worker, number))
             if len(cancels):
                 if self.is_struck():
@@ -213,6 +217,18 @@ class _Loop:
         if self.selects:
             return map(hand.append, map(_native.select, repeat(self.jobs), repeat(self.own)))
         return map(hand.append, zip(repeat(self.jobs), self.jobs, strict=False))
+
+    def is_unreadable(self, error: BaseException) -> bool:
+        """Whether a call was taken whose arguments cannot be rebuilt here. It is answered, as nobody else can do so."""
+        lost = number_of_lost(error)
+        if lost is None:
+            return False
+        number, extra = lost
+        if isinstance(error, Cancellation):
+            _answer(self.results, extra, (number, CANCELLED, None, 0))
+            return False
+        _answer(self.results, extra, (number, FAILED, _dump(error), 0))
+        return True
 
     def call(self, number: int, shipment: Any, args: Any, kwargs: dict[str, Any], extra: Any) -> None:
         """One call, answered."""
@@ -308,7 +324,7 @@ class _Loop:
         half = done + (count - done + 1) // 2
         rest = (position + half, *(column[half:count] for column in columns))
         try:
-            self.split_to.send_nowait((number, shipment, rest, SPLIT, extra))
+            self.split_to.send_nowait((number, extra, rest, SPLIT, shipment))
         except ChannelClosed:  # no more calls: the pool is shutting down
             return count
         return half
@@ -342,6 +358,26 @@ class _Loop:
         while len(self.revoked) >= MOST_REVOKED:
             del self.revoked[next(iter(self.revoked))]
         self.revoked[number] = None
+
+
+def number_of_lost(error: BaseException) -> tuple[int, Any] | None:
+    """The first two items of the message that could not be rebuilt, if *error* tells of one with a number."""
+    lost: tuple[int, Any] | None = getattr(error, "_rebuilt", None)
+    if lost is not None:
+        del error._rebuilt  # type: ignore[attr-defined]
+    return lost
+
+
+def unreadable(number: int, extra: Any, error: BaseException) -> tuple[Any, ...]:
+    """What stands in a queue for a call that was looked at and cannot be rebuilt: a call that ends as it would have."""
+    return number, extra, (_dump(error),), {}, ("name", (__name__, "raise_again"), (), None)
+
+
+def raise_again(blob: bytes) -> None:
+    """Raise the error that was packed."""
+    from .._failures import load_failure
+
+    raise load_failure(blob)
 
 
 _loaded: dict[Any, Any] = {}

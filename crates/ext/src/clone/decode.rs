@@ -10,6 +10,7 @@ mod leaf;
 mod object;
 mod walk;
 
+use std::ffi::CStr;
 use std::fmt::Display;
 
 use atoll_codec::{Corrupt, Reader};
@@ -19,7 +20,9 @@ use atoll_py::{Attached, Owned, Raised, Result};
 
 use super::{COPIED_BYTES, scratch};
 use crate::module::State;
+use atoll_py::types::{Exact, Tuple};
 pub(super) use frame::Frame;
+use frame::Kind;
 pub(super) use leaf::Name;
 use leaf::{Leaf, Made};
 use walk::Walk;
@@ -123,9 +126,45 @@ fn graph<'py>(
         memo: Vec::new(),
         keys: None,
     };
-    let result = walk.run(reader, first);
+    let result = walk.run(reader, first).map_err(|failure| match failure {
+        Failure::Raised(raised) => Failure::Raised(addressed(py, walk.frames.first(), raised)),
+        unreadable @ Failure::Unreadable(_) => unreadable,
+    });
     scratch::give_back_frames(walk.frames, walk.names);
     result
+}
+
+/// The attribute of an error by which whoever took a message knows whose it was.
+const REBUILT: &CStr = c"_rebuilt";
+
+/// Tells an error that the message was a tuple which began with a number: what is lost of it has an address. It gets that number
+/// and the second item, None if it is not there yet.
+///
+/// Needs: attached. May run Python: yes.
+#[cold]
+fn addressed(py: Attached<'_>, outermost: Option<&Frame<'_>>, raised: Raised) -> Raised {
+    let Some(frame) = outermost.filter(|frame| frame.kind == Kind::Tuple && frame.done > 0) else {
+        return raised;
+    };
+    // SAFETY: its kind says that it is a tuple; nobody fills it any more, and its first items are in place.
+    let items = unsafe { Tuple::from_object(frame.container.borrow()).items() };
+    let [first, second, ..] = items else {
+        return raised;
+    };
+    if !matches!(Exact::of(*first), Exact::Int(_)) {
+        return raised;
+    }
+    let error = raised.take(py);
+    let second = match frame.done {
+        1 => py.none(),
+        _ => *second,
+    };
+    let told = Tuple::create(py, &[*first, second])
+        .and_then(|begun| error.borrow().set_attr(REBUILT, begun.borrow()));
+    if let Err(refused) = told {
+        refused.clear(py); // an error that takes no attributes
+    }
+    Raised::instance(error)
 }
 
 /// Why a message cannot be rebuilt. As small as a pointer, as every step may give one.
