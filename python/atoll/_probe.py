@@ -96,9 +96,10 @@ def _answer(executable: str) -> dict[str, Any]:
     try:
         facts = json.loads(done.stdout)
         implementation, version = facts["implementation"], tuple(facts["version_info"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError):
         last_line = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        raise _no_python(executable, last_line or f"it ended with code {done.returncode}") from error
+        why = last_line or f"it ended with code {done.returncode} and did not answer"
+        raise _no_python(executable, why) from None
     shown = ".".join(map(str, version))
     if implementation != "cpython":
         raise HostUnavailable(f"cannot open an isolate of {executable} (it is {implementation}); use a CPython")
