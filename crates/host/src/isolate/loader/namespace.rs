@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -81,11 +81,35 @@ impl fmt::Display for OpenError {
 impl Error for OpenError {}
 
 /// One namespace at a time is opened, or closed.
-static CHANGING: Mutex<()> = Mutex::new(());
+static CHANGING: Mutex<Option<Shim>> = Mutex::new(None);
 static OPENED: AtomicUsize = AtomicUsize::new(0);
 
-fn change() -> MutexGuard<'static, ()> {
+/// The turn to open or close one, and the shim that the last opening made.
+fn change() -> MutexGuard<'static, Option<Shim>> {
     CHANGING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A shim as it is loaded: it depends on nothing but the main namespace and the library that it brings along.
+struct Shim {
+    library: PathBuf,
+    distances: Vec<i64>,
+    image: Vec<u8>,
+}
+
+impl Shim {
+    fn make(library: &Path) -> Result<Self, String> {
+        let main = Handle::open(c"libc.so.6", libc::RTLD_NOLOAD)?;
+        // SAFETY: a handle.
+        let distances = unsafe { shim::distances(main.as_ptr()) }
+            .map_err(|name| format!("libc.so.6: no symbol {name}"))?;
+        let image = shim::image(library.as_os_str().as_bytes(), &distances)
+            .map_err(|why| format!("no shim can be made: {why}"))?;
+        Ok(Self {
+            library: library.to_owned(),
+            distances: distances.to_vec(),
+            image,
+        })
+    }
 }
 
 /// How many namespaces this process has opened and not closed.
@@ -110,14 +134,12 @@ impl Namespace {
         if path.as_os_str().as_bytes().contains(&0) {
             return Err(OpenError::Other("the path contains NUL".to_owned()));
         }
-        let _one_at_a_time = change();
-        let main = Handle::open(c"libc.so.6", libc::RTLD_NOLOAD).map_err(OpenError::Other)?;
-        // SAFETY: a handle.
-        let distances = unsafe { shim::distances(main.as_ptr()) }
-            .map_err(|name| OpenError::Other(format!("libc.so.6: no symbol {name}")))?;
-        let image = shim::image(path.as_os_str().as_bytes(), &distances)
-            .map_err(|why| OpenError::Other(format!("no shim can be made: {why}")))?;
-        let file = memory_file(&image)
+        let mut last = change();
+        let shim = match last.take() {
+            Some(shim) if shim.library == path => last.insert(shim),
+            Some(_) | None => last.insert(Shim::make(&path).map_err(OpenError::Other)?),
+        };
+        let file = memory_file(&shim.image)
             .map_err(|error| OpenError::Other(format!("no memory file can be made: {error}")))?;
         // In a spelling that nobody else uses: the linker remembers the object under this name, and code in the namespace
         // may open a file of its own that has the same number.
@@ -127,7 +149,7 @@ impl Namespace {
         drop(file);
 
         let namespace = handle.namespace().and_then(|id| {
-            let libc = OwnLibc::find(id, &distances)?;
+            let libc = OwnLibc::find(id, &shim.distances)?;
             Ok((id, libc))
         });
         let (id, libc) = match namespace {
