@@ -50,10 +50,9 @@ def look_up(module_name: str, qualname: str) -> Function:
     """What an importable name means here."""
     module = sys.modules.get(module_name)
     if module is None or getattr(getattr(module, "__spec__", None), "_initializing", False):
-        import importlib
-
         # Another thread may be in the middle of this import: then this waits for it, as `import` does.
-        module = importlib.import_module(module_name)
+        __import__(module_name)
+        module = sys.modules[module_name]
     found: Any = module
     for part in qualname.split("."):
         found = getattr(found, part)
