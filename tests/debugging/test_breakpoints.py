@@ -149,9 +149,10 @@ def test_ctrl_c_at_the_prompt_is_the_debuggers_and_afterwards_the_programs_again
             return "survived"
 
         if __name__ == "__main__":
+            never = atoll.Channel()  # later its import might swallow a Ctrl-C, as any may
             try:
                 print(atoll.run(work, kind={kind!r}))
-                atoll.Channel().recv()
+                never.recv()
             except KeyboardInterrupt:
                 print("interrupted at last")
     """)
