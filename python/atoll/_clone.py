@@ -479,15 +479,7 @@ class _Settled(_shipping._Snapshot):
             for name, value in contents:
                 if now.get(name) is not value:
                     return False
-        for function, code, defaults in self.functions:
-            if function.__code__ is not code or function.__defaults__ is not defaults:
-                return False
-            if function.__kwdefaults__ is not None or function.__dict__:
-                return False
-        for names, name, value in self.names:
-            if names.get(name, _shipping._ABSENT) is not value:
-                return False
-        return all(_shipping._contents(cell) is value for cell, value in self.cells)
+        return super().unchanged()
 
     def _is_settled(self, value: object) -> bool:
         if isinstance(value, type) and _class_name(value) is None:
@@ -585,8 +577,7 @@ def _undump(blob: bytes | _native.Memory, ends: tuple[Any, ...]) -> Any:
 
 
 def _foreign(what: str) -> CloneError:
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return CloneError(what, "code of another Python", _rebuild.ANOTHER_VERSION.format(version=version))
+    return _rebuild.foreign(what, "code of another Python")
 
 
 # Registered -------------------------------------------------------------------------------------------------------

@@ -24,6 +24,12 @@ ANOTHER_VERSION = (
 )
 
 
+def foreign(what: str, kind: str) -> CloneError:
+    """The error for code that another version of Python has compiled."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return CloneError(what, kind, hint=ANOTHER_VERSION.format(version=version))
+
+
 def undump(blob: bytes, ends: "tuple[End, ...]" = (), *, keep_known_classes: bool = False) -> "Any":
     """Undo `_shipping.dump`. With *keep_known_classes* a class that started its journey here comes back as itself.
 
@@ -53,8 +59,7 @@ class Unpickler(_Unpickler):
         if module == __name__:
             # Its bytecode comes after it.
             if self._is_foreign and name == "make_function":
-                version = f"{sys.version_info.major}.{sys.version_info.minor}"
-                raise CloneError("a function", "function", hint=ANOTHER_VERSION.format(version=version))
+                raise foreign("a function", "function")
             return globals()[name]
         found = super().find_class(module, name)
         if self._keep and module == "cloudpickle.cloudpickle":

@@ -264,15 +264,7 @@ class _Remembered:
 
     def unchanged(self) -> bool:
         """Whether pickling again would give the same bytes (S3)."""
-        for function, code, defaults in self.snapshot.functions:
-            if function.__code__ is not code or function.__defaults__ is not defaults:
-                return False
-            if function.__kwdefaults__ is not None or function.__dict__:
-                return False
-        for names, name, value in self.snapshot.names:
-            if names.get(name, _ABSENT) is not value:
-                return False
-        return all(_contents(cell) is value for cell, value in self.snapshot.cells)
+        return self.snapshot.unchanged()
 
 
 _ABSENT = object()
@@ -320,6 +312,18 @@ class _Snapshot:
             if value is not _ABSENT and not self._is_settled(value):
                 return False
         return True
+
+    def unchanged(self) -> bool:
+        """Whether all of it is as it was when it was added."""
+        for function, code, defaults in self.functions:
+            if function.__code__ is not code or function.__defaults__ is not defaults:
+                return False
+            if function.__kwdefaults__ is not None or function.__dict__:
+                return False
+        for names, name, value in self.names:
+            if names.get(name, _ABSENT) is not value:
+                return False
+        return all(_contents(cell) is value for cell, value in self.cells)
 
     def _is_settled(self, value: object) -> bool:
         kind = type(value)
